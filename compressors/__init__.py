@@ -1,0 +1,9 @@
+"""Gradient compressors: a map from a vector to a message and back, and a promise."""
+
+from compressors._base import Code as Code
+from compressors._base import Compressor as Compressor
+from compressors._base import Constant as Constant
+from compressors._base import Contractive as Contractive
+from compressors._base import Message as Message
+from compressors._base import Unbiased as Unbiased
+from compressors._base import message_key as message_key
