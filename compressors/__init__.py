@@ -7,3 +7,7 @@ from compressors._base import Contractive as Contractive
 from compressors._base import Message as Message
 from compressors._base import Unbiased as Unbiased
 from compressors._base import message_key as message_key
+from compressors.identity import Identity as Identity
+from compressors.randk import RandK as RandK
+from compressors.randk import Sparse as Sparse
+from compressors.topk import TopK as TopK

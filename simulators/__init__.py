@@ -1,0 +1,3 @@
+"""Time: clusters, timelines, and live workers (in `simulators.live`, which needs Ray)."""
+
+from simulators.timeline import timeline as timeline

@@ -1,0 +1,1 @@
+"""Operations with a plain `jnp` reference and, where one exists, an accelerator kernel."""

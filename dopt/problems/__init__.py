@@ -2,3 +2,12 @@
 
 from dopt.problems._base import Constants as Constants
 from dopt.problems._base import Problem as Problem
+from dopt.problems.from_loss import FromLoss as FromLoss
+from dopt.problems.from_loss import from_loss as from_loss
+from dopt.problems.multinomial import MultinomialLogistic as MultinomialLogistic
+from dopt.problems.noise import GaussianNoise as GaussianNoise
+from dopt.problems.noise import Noise as Noise
+from dopt.problems.noise import NoNoise as NoNoise
+from dopt.problems.noise import ProgressiveNoise as ProgressiveNoise
+from dopt.problems.noise import ScalarNoise as ScalarNoise
+from dopt.problems.tridiagonal import TridiagonalQuadratic as TridiagonalQuadratic

@@ -76,6 +76,10 @@ class Problem(abc.ABC):
     def grad(self, x: Float[Array, " d"]) -> Float[Array, " d"]:
         """∇f(x), exact."""
 
+    def value_and_grad(self, x: Float[Array, " d"]) -> tuple[Float[Array, ""], Float[Array, " d"]]:
+        """f(x) and ∇f(x); overridden where one pass over the data gives both."""
+        return self.value(x), self.grad(x)
+
     @abc.abstractmethod
     def local_grad(self, x: Float[Array, " d"], worker: Int[Array, ""]) -> Float[Array, " d"]:
         """∇f_i(x) of a worker, exact; ∇f(x) where the data are homogeneous."""

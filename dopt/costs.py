@@ -1,0 +1,134 @@
+"""What a cluster charges one problem and one compressor: seconds of every worker, and bits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int
+
+from dopt.errors import ConfigurationError
+
+
+Times = np.ndarray | Sequence[float | int]
+"""One number of seconds for each worker."""
+
+
+def seconds_of_workers(name: str, values: Times) -> Float64[np.ndarray, " n"]:
+    """A read-only float64 copy of `values`, the time `name` of every worker.
+
+    Infinity is a time: that worker never answers.
+
+    Raises:
+        ConfigurationError: not one number for each worker, no worker, a negative time or a NaN.
+    """
+    try:
+        seconds = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"{name} must hold one number of seconds for each worker: {error}"
+        ) from None
+    if seconds.ndim != 1:
+        raise ConfigurationError(
+            f"{name} has shape {seconds.shape}; give a flat array, one number for each worker"
+        )
+    if seconds.size == 0:
+        raise ConfigurationError(f"{name} is empty; a cluster needs at least one worker")
+    wrong = np.flatnonzero(~(seconds >= 0))
+    if wrong.size:
+        first = wrong[0]
+        more = f" (and {wrong.size - 1} more workers)" if wrong.size > 1 else ""
+        raise ConfigurationError(
+            f"{name}[{first}] = {seconds[first]} of worker {first}{more} is not a time; "
+            "give seconds >= 0, or inf for a worker that never answers"
+        )
+    seconds += 0.0  # -0.0 becomes 0.0, so that equal clusters have equal bytes
+    seconds.flags.writeable = False
+    return seconds
+
+
+@dataclass(frozen=True, eq=False)
+class Costs:
+    """Seconds and bits of every elementary act, worker by worker; infinite where it never ends.
+
+    | field | meaning |
+    |---|---|
+    | `h` | seconds per stochastic gradient |
+    | `tau` | seconds of one compressed message to the server |
+    | `tau_dense` | seconds of one dense message to the server |
+    | `tau_down` | seconds of one dense model to the worker |
+    | `message_bits` | bits of one compressed message |
+    | `dense_bits` | bits of one dense message, and of one dense model |
+
+    Raises:
+        ConfigurationError: a negative time or a NaN, lengths that differ, a message without bits.
+    """
+
+    h: Float64[np.ndarray, " n"]
+    tau: Float64[np.ndarray, " n"]
+    tau_dense: Float64[np.ndarray, " n"]
+    tau_down: Float64[np.ndarray, " n"]
+    message_bits: int
+    dense_bits: int
+
+    def __post_init__(self) -> None:
+        for name in ("h", "tau", "tau_dense", "tau_down"):
+            seconds = seconds_of_workers(name, getattr(self, name))
+            if seconds.size != self.n:
+                raise ConfigurationError(
+                    f"{name} has {seconds.size} workers and h has {self.n}; give one time for each"
+                )
+            object.__setattr__(self, name, seconds)
+        for name in ("message_bits", "dense_bits"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(
+                    f"{name} = {getattr(self, name)}; a message has at least one bit"
+                )
+
+    @property
+    def n(self) -> int:
+        """The number of workers."""
+        return self.h.size
+
+    @overload
+    def job_seconds(
+        self,
+        worker: int | np.integer,
+        gradients: int | np.integer,
+        messages: int | np.integer,
+        dense: bool | np.bool_,
+        download: bool,
+    ) -> float: ...
+
+    @overload
+    def job_seconds(
+        self,
+        worker: Int[np.ndarray, " jobs"],
+        gradients: int | Int[np.ndarray, " jobs"],
+        messages: int | Int[np.ndarray, " jobs"],
+        dense: bool | Bool[np.ndarray, " jobs"],
+        download: bool,
+    ) -> Float64[np.ndarray, " jobs"]: ...
+
+    def job_seconds(
+        self,
+        worker: int | np.integer | Int[np.ndarray, " jobs"],
+        gradients: int | np.integer | Int[np.ndarray, " jobs"],
+        messages: int | np.integer | Int[np.ndarray, " jobs"],
+        dense: bool | np.bool_ | Bool[np.ndarray, " jobs"],
+        download: bool,
+    ) -> float | Float64[np.ndarray, " jobs"]:
+        """Seconds of a job of `worker`: download the model, then gradients, then messages.
+
+        `dense` says that the messages are dense and not compressed. A job without messages stays
+        on its worker: nothing travels, not even the model. What is asked zero times costs nothing,
+        even where one time would be infinite. With arrays, one job an entry.
+        """
+        per_message = np.where(dense, self.tau_dense[worker], self.tau[worker])
+        travels = np.greater(messages, 0)
+        seconds = (
+            gradients * np.where(np.greater(gradients, 0), self.h[worker], 0.0)
+            + messages * np.where(travels, per_message, 0.0)
+            + np.where(np.logical_and(travels, download), self.tau_down[worker], 0.0)
+        )
+        return seconds if isinstance(worker, np.ndarray) else float(seconds)

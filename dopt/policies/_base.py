@@ -1,0 +1,63 @@
+"""What a policy is: host code that answers events with actions and never sees a gradient.
+
+A policy runs as a coroutine. It is sent the arrivals, one at a time in order of `(tick, worker)`,
+and answers with the actions to take now, in order. Its local variables are its state:
+
+    def run(self, n, seed):
+        arrival = yield [Assign(worker) for worker in range(n)]
+        while True:
+            arrival = yield [Count(), Step(), Assign(arrival.worker)]      # asynchronous SGD
+
+The same coroutine is driven by the event engine in virtual time and by the live driver.
+"""
+
+import abc
+from collections.abc import Generator, Sequence
+from typing import NamedTuple
+
+
+class Assign(NamedTuple):
+    """The worker reads the current model, computes, and sends messages one after another.
+
+    With `messages = 0` nothing travels at all: the server itself computes.
+    """
+
+    worker: int
+    gradients: int = 1
+    messages: int = 1
+    dense: bool = False
+
+
+class Cancel(NamedTuple):
+    """The worker drops what it is doing; what it has finished stays in the totals."""
+
+    worker: int
+
+
+class Count(NamedTuple):
+    """The arrival just received counts in the current server step, with a weight."""
+
+    weight: float = 1.0
+
+
+class Step(NamedTuple):
+    """The server moves: model version k becomes k + 1."""
+
+
+class Arrival(NamedTuple):
+    """A worker's last message has reached the server; `delay` counts the steps since it read."""
+
+    worker: int
+    delay: int
+
+
+Action = Assign | Cancel | Count | Step
+Run = Generator[Sequence[Action], Arrival, None]
+
+
+class Policy(abc.ABC):
+    """Who computes what, which arrivals count, and when the server moves. A frozen dataclass."""
+
+    @abc.abstractmethod
+    def run(self, n: int, seed: int) -> Run:
+        """The coroutine for a cluster of `n` workers; `seed` is the timeline's, for coins."""

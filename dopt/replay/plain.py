@@ -1,0 +1,147 @@
+"""The plain replay: one job after another, through the packed messages that live workers send.
+
+`Functions` are the compiled pieces that a live run calls on its workers and on its server; calling
+them in the order of a recorded schedule gives the live run's numbers bit for bit. Nothing is
+fused, vmapped or skipped, which makes it the slow and readable reference of `replay`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from compressors import Message, message_key
+from dopt.methods import Job, Memory, Method, Server, job_key, streams
+from dopt.problems import Problem
+from dopt.schedule import Arrivals, Listed
+
+
+@dataclass(frozen=True)
+class Functions:
+    """`work`, `absorb` and `step` of a method on a problem, compiled, with real messages."""
+
+    problem: Problem
+    method: Method
+
+    def work(
+        self, memory: Memory, models: tuple[Array, ...], job: Job, *, run: PRNGKeyArray
+    ) -> tuple[Memory, Message]:
+        """One job: the worker's new memory, and its m messages (leading axis m)."""
+        memory, messages = _work(self.problem, self.method, memory, models, job, run)
+        sent = 1 if job.dense else int(job.messages)
+        return memory, jax.tree.map(lambda a: a[:sent], messages)
+
+    def absorb(
+        self, total: Array, messages: Message, job: Job, *, run: PRNGKeyArray
+    ) -> Float[Array, " d"]:
+        """The step's weighted sum after one more job's messages."""
+        return _absorb(self.method, total, messages, job, run)
+
+    def step(self, server: Server, total: Array, dense: bool) -> Server:
+        """The server moves."""
+        return _step(self.method, server, total, jnp.asarray(dense))
+
+
+@jax.jit
+def _work(
+    problem: Problem,
+    method: Method,
+    memory: Memory,
+    models: tuple[Array, ...],
+    job: Job,
+    run: PRNGKeyArray,
+) -> tuple[Memory, Message]:
+    noise, stream = streams(job_key(run, job.worker, job.job))
+    vector = method.uplink(problem, memory, models, job, key=noise)
+    if job.dense:
+        return method.remember(memory, vector, vector), {"values": vector[None]}
+
+    def send(j: Any) -> Message:
+        return method.compressor.encode(vector, key=message_key(stream, j))
+
+    messages = jax.vmap(send)(jnp.arange(job.most_messages))
+    received = _mean(method, messages, job.messages, stream, len(vector))
+    return method.remember(memory, vector, received), messages
+
+
+def _mean(
+    method: Method, messages: Message, m: Array, stream: PRNGKeyArray, d: int
+) -> Float[Array, " d"]:
+    """The mean of the first `m` messages of a job."""
+
+    def receive(j: Any, message: Message) -> Array:
+        return method.compressor.decode(message, key=message_key(stream, j), d=d)
+
+    count = jax.tree.leaves(messages)[0].shape[0]
+    vectors = jax.vmap(receive)(jnp.arange(count), messages)
+    there = jnp.arange(count)[:, None] < m
+    return jnp.where(there, vectors, 0).sum(0) / m.astype(vectors.dtype)
+
+
+@jax.jit
+def _absorb(
+    method: Method, total: Array, messages: Message, job: Job, run: PRNGKeyArray
+) -> Float[Array, " d"]:
+    _, stream = streams(job_key(run, job.worker, job.job))
+    if job.dense:
+        received = messages["values"][0]
+    else:
+        received = _mean(method, messages, job.messages, stream, len(total))
+    return total + job.weight.astype(total.dtype) * received
+
+
+@jax.jit
+def _step(method: Method, server: Server, total: Array, dense: Bool[Array, ""]) -> Server:
+    return method.step(server, total, dense)
+
+
+def single_job(row: Arrivals) -> Job:
+    """The job of one row of a schedule, with the exact number of messages as its bound."""
+    dense = bool(row.dense) or int(row.messages) == 0
+    return Job(
+        *(jnp.asarray(v) for v in (row.worker, row.job, row.gradients, row.messages, row.weight)),
+        dense=dense,
+        most_gradients=1 << max(int(row.gradients) - 1, 0).bit_length(),
+        most_messages=1 if dense else int(row.messages),
+    )
+
+
+def plain_replay(
+    problem: Problem, method: Method, schedule: Listed, *, seed: int = 0, x0: Array | None = None
+) -> list[Float[Array, " d"]]:
+    """The models x⁰, ..., x^K of one run, computed job by job with packed messages."""
+    functions = Functions(problem, replace(method, step_size=jnp.asarray(method.step_size)))
+    run = jax.random.key(seed)
+    x = problem.start() if x0 is None else x0
+    server, memory = functions.method.start(x), functions.method.init(x)[1]
+    memories = [memory] * schedule.n
+    models, total = [x], jnp.zeros_like(x)
+    a = schedule.arrivals
+    for index in range(len(a.step)):
+        row = Arrivals(*(column[index] for column in a))
+        if row.weight or method.stateful:
+            job = single_job(row)
+            read = versions(models, int(row.version), method.reads)
+            worker = int(row.worker)
+            memories[worker], messages = functions.work(memories[worker], read, job, run=run)
+            if row.weight:
+                total = functions.absorb(total, messages, job, run=run)
+        if index + 1 == len(a.step) or a.step[index + 1] > row.step:
+            server = functions.step(server, total, bool(row.dense))
+            models.append(server.x)
+            total = jnp.zeros_like(total)
+    return models
+
+
+def versions(models: Sequence[Array], version: int, reads: int) -> tuple[Array, ...]:
+    """The model of a version and those before it, newest first."""
+    return tuple(models[max(version - back, 0)] for back in range(reads))
+
+
+def message_bits(messages: Message) -> int:
+    """Bits of the arrays of a job's messages: what travels."""
+    return sum(8 * np.asarray(a).nbytes for a in jax.tree.leaves(messages))

@@ -1,0 +1,198 @@
+"""Replaying a schedule: from when to what."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+from jaxtyping import Array, Float
+
+from dopt.errors import ConfigurationError
+from dopt.methods import Method
+from dopt.problems import Problem
+from dopt.replay.feeds import By, Feeder, choose
+from dopt.replay.loop import Carry, advance, begin, measure
+from dopt.schedule import Listed, Schedule
+from dopt.trace import Trace
+
+
+RECORDS_PER_OCTAVE = 32
+BLOCK_BYTES = 2**25
+"""Vectors that are alive side by side within one turn, in bytes: about a share of the cache."""
+
+
+class Progress(NamedTuple):
+    """Where a replay is, given to `on_record`: `done` of `steps` server steps of one pass."""
+
+    done: int
+    steps: int
+    grad_norm2: npt.NDArray[np.float64]
+
+
+def record_steps(K: int, per_octave: int = RECORDS_PER_OCTAVE) -> npt.NDArray[np.int64]:
+    """Server steps at which to measure: every one at first, then `per_octave` in each doubling.
+
+    A longer run records at the same steps and more; the gaps are powers of two.
+    """
+    steps, k = [0], 0
+    while k < K:
+        k += max(1, 2 ** (max(k, 1).bit_length() - 1) // per_octave)
+        steps.append(min(k, K))
+    return np.array(steps, np.int64)
+
+
+def run_bytes(problem: Problem, method: Method, schedule: Schedule, slots: int) -> int:
+    """Bytes that one run (one seed, one step size) carries from turn to turn."""
+    x = jax.ShapeDtypeStruct((problem.d,), problem.dtype)
+    carry = jax.eval_shape(lambda x: begin(method, x, schedule.n, slots), x)
+    return sum(a.size * a.dtype.itemsize for a in jax.tree.leaves(carry))
+
+
+def _memory() -> int:
+    """Bytes of memory that this machine has free."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+
+
+def _passes(
+    seeds: npt.NDArray, step_sizes: npt.NDArray, each: int, memory: int
+) -> Iterator[tuple[slice, slice]]:
+    """Blocks of seeds × step sizes whose carried state fits into memory (twice, for copies)."""
+    fit = memory // (2 * each)
+    if fit < 1:
+        raise ConfigurationError(
+            f"one run carries {each / 2**30:.2f} GiB and needs twice that, but "
+            f"{memory / 2**30:.2f} GiB are free; lower d or the number of workers that keep state"
+        )
+    G = min(len(step_sizes), fit)
+    R = max(1, min(len(seeds), fit // G))
+    for r in range(0, len(seeds), R):
+        for g in range(0, len(step_sizes), G):
+            yield slice(r, r + R), slice(g, g + G)
+
+
+def replay(
+    problem: Problem,
+    method: Method,
+    schedule: Schedule,
+    *,
+    x0: Float[Array, " d"] | None = None,
+    step_sizes: Sequence[float] | None = None,
+    seeds: Sequence[int] = (0,),
+    records: npt.NDArray[np.int64] | None = None,
+    by: By | Literal["auto"] = "auto",
+    on_record: Callable[[Progress], bool] | None = None,
+) -> Trace:
+    """Runs a method along a schedule, for all step sizes and data seeds at once.
+
+    Args:
+        problem: what is minimized.
+        method: the method whose policy made the schedule.
+        schedule: from `simulators.timeline`, or recorded live.
+        x0: the starting point; the problem's own by default.
+        step_sizes: the grid (G,); the method's own step size by default.
+        seeds: data seeds (R,) that decide gradients and compressors.
+        records: server steps at which to measure, increasing from 0; `record_steps` by default.
+        by: by rounds where every server step reads one version, by events for any schedule.
+        on_record: called after every record; returning True ends all runs there.
+
+    Returns:
+        The trace; every number in it is float64 on the host.
+
+    Raises:
+        ConfigurationError: no server step, or one run does not fit into memory.
+    """
+    if schedule.K < 1:
+        raise ConfigurationError(
+            "the schedule has no server step: its limit ends before the first one; raise it"
+        )
+    sizes = np.atleast_1d(np.asarray(method.step_size if step_sizes is None else step_sizes, float))
+    if not np.all(np.isfinite(sizes) & (sizes > 0)):
+        raise ConfigurationError(f"step sizes must be positive and finite, got {sizes.tolist()}")
+    data_seeds = np.asarray(seeds, np.int64)
+    steps = record_steps(schedule.K) if records is None else records
+    if isinstance(schedule, Listed) and not method.stateful:
+        schedule = schedule.pruned()
+    start = problem.start() if x0 is None else jnp.asarray(x0, problem.dtype)
+    feeder = Feeder(schedule, method.reads, choose(schedule, method.stateful, by))
+    each = run_bytes(problem, method, schedule, feeder.slots)
+    value = np.full((len(data_seeds), len(sizes), len(steps)), np.nan)
+    norm2, x = value.copy(), np.zeros((*value.shape[:2], problem.d), start.dtype)
+    for r, g in _passes(data_seeds, sizes, each, _memory()):
+        runner = _Pass(problem, method, feeder, start, sizes[g], data_seeds[r])
+        for m, (value[r, g, m], norm2[r, g, m]) in enumerate(runner.run(steps)):
+            progress = Progress(int(steps[m]), int(steps[-1]), norm2[r, g, : m + 1])
+            if on_record is not None and on_record(progress):
+                steps = steps[: m + 1]
+                break
+        x[r, g] = np.asarray(runner.carry.server.x)
+    f_star = problem.constants.f_star
+    totals = schedule.steps
+    return Trace(
+        seeds=data_seeds,
+        step_sizes=sizes,
+        time=schedule.time[steps],
+        step=steps,
+        gradients=totals.gradients[steps],
+        bits_up=totals.bits_up[steps],
+        bits_down=totals.bits_down[steps],
+        value=value[..., : len(steps)],
+        gap=value[..., : len(steps)] - (np.nan if f_star is None else f_star.value),
+        grad_norm2=norm2[..., : len(steps)],
+        x=x,
+    )
+
+
+class _Pass:
+    """One block of seeds × step sizes, run together."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        method: Method,
+        feeder: Feeder,
+        start: Float[Array, " d"],
+        step_sizes: npt.NDArray,
+        seeds: npt.NDArray,
+    ) -> None:
+        self.problem, self.feeder = problem, feeder
+        self.sizes = jnp.asarray(step_sizes, start.dtype)
+        self.method = replace(method, step_size=self.sizes[0])
+        self.keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
+        lanes = len(seeds) * len(step_sizes)
+        self.block = max(1, BLOCK_BYTES // (lanes * start.size * start.dtype.itemsize))
+
+        def lane(step_size: Any) -> Carry:
+            one = replace(method, step_size=step_size)
+            return begin(one, start, feeder.schedule.n, feeder.slots)
+
+        first = jax.vmap(lane)(self.sizes)
+        self.carry = jax.tree.map(
+            lambda a: jnp.array(jnp.broadcast_to(a, (len(seeds), *a.shape))), first
+        )
+
+    def run(self, steps: npt.NDArray[np.int64]) -> Iterator[tuple[npt.NDArray, ...]]:
+        """Yields f and ‖∇f‖² of every run at each record."""
+        yield self._measured()
+        spans = list(zip(steps[:-1].tolist(), steps[1:].tolist(), strict=True))
+        turns = [self.feeder.turns(*span) for span in spans]
+        length = max(turns, default=1)
+        for span, count in zip(spans, turns, strict=True):
+            self.carry = advance(
+                self.problem,
+                self.method,
+                self.sizes,
+                self.keys,
+                self.carry,
+                self.feeder.feed(*span, length),
+                jnp.asarray(count, jnp.int32),
+                block=self.block,
+            )
+            yield self._measured()
+
+    def _measured(self) -> tuple[npt.NDArray, ...]:
+        value, norm2 = measure(self.problem, self.carry.server.x)
+        return np.asarray(value, float), np.asarray(norm2, float)

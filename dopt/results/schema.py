@@ -1,0 +1,128 @@
+"""What a results folder holds: two tables, a closed list of statuses, and the name of a run."""
+
+import hashlib
+import json
+import math
+from enum import StrEnum
+from functools import cache
+from typing import Any
+
+from dopt.errors import ConfigurationError
+
+
+SCHEMA_VERSION = 1
+
+PHASES = ("tune", "report")
+
+
+class Status(StrEnum):
+    """How a run ended; `reason` says more where there is more to say."""
+
+    FINISHED = "finished"
+    TARGET_REACHED = "target_reached"
+    DIVERGED = "diverged"
+    NO_PROGRESS = "no_progress"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether running it again would only repeat it; otherwise a resumed study runs it."""
+        return self not in (Status.INTERRUPTED, Status.FAILED)
+
+
+def canonical_json(config: dict[str, Any]) -> str:
+    """The one JSON text of `config`: sorted keys, no spaces, numbers as Python prints them.
+
+    Raises:
+        ConfigurationError: NaN, infinity, a key that is not a string, or a value that JSON does
+            not have; the message gives its place.
+    """
+    _check_json(config, "config")
+    return json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def run_id(config: dict[str, Any]) -> str:
+    """20 hexadecimal digits that depend on `config` alone, and change with any value in it.
+
+    The version of the library and the device are no part of a config, so a run that is finished
+    stays finished after an upgrade. `1` and `1.0` are different values.
+
+    Raises:
+        ConfigurationError: as `canonical_json`.
+    """
+    return hashlib.sha256(canonical_json(config).encode()).hexdigest()[:20]
+
+
+@cache
+def runs_schema() -> Any:
+    """The pyarrow schema of the table `runs`: one row a run.
+
+    `seconds` is wall time, `peak_memory` bytes; `versions` and `config` are JSON.
+    """
+    import pyarrow as pa
+
+    types = {
+        "run_id": pa.string(),
+        "study": pa.string(),
+        "regime": pa.string(),
+        "method": pa.string(),
+        "variant": pa.string(),
+        "compressor": pa.string(),
+        "problem": pa.string(),
+        "cluster": pa.string(),
+        "phase": pa.string(),
+        "step_size": pa.float64(),
+        "timeline_seed": pa.int64(),
+        "data_seed": pa.int64(),
+        "status": pa.string(),
+        "reason": pa.string(),
+        "seconds": pa.float64(),
+        "peak_memory": pa.int64(),
+        "versions": pa.string(),
+        "device": pa.string(),
+        "config": pa.string(),
+    }
+    return pa.schema([pa.field(n, t, nullable=n == "reason") for n, t in types.items()])
+
+
+@cache
+def traces_schema() -> Any:
+    """The pyarrow schema of the table `traces`: one row a record point of a run.
+
+    `time` is virtual seconds; `gradients` and the bits are totals since the start.
+    """
+    import pyarrow as pa
+
+    types = {
+        "run_id": pa.dictionary(pa.int32(), pa.string()),
+        "record": pa.int32(),
+        "time": pa.float64(),
+        "step": pa.int64(),
+        "gradients": pa.int64(),
+        "bits_up": pa.int64(),
+        "bits_down": pa.int64(),
+        "value": pa.float64(),
+        "gap": pa.float64(),
+        "grad_norm2": pa.float64(),
+    }
+    return pa.schema([pa.field(n, t, nullable=False) for n, t in types.items()])
+
+
+def _check_json(value: Any, place: str) -> None:
+    """Refuses at `place` what strict JSON would refuse, or would quietly turn into text."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise ConfigurationError(f"{place} has the key {key!r}; keys must be strings")
+            _check_json(item, f"{place}[{key!r}]")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _check_json(item, f"{place}[{index}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ConfigurationError(f"{place} = {value}; a config holds finite numbers only")
+    elif not isinstance(value, str | int | float | None):
+        raise ConfigurationError(
+            f"{place} = {value!r} is a {type(value).__name__}; a config holds strings, Python "
+            "numbers, booleans, None, lists and dicts only"
+        )

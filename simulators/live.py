@@ -1,0 +1,177 @@
+"""Live: the same method on Ray actors, one a worker, with packed messages and real clocks.
+
+The driver runs the method's own policy on real arrivals and records the schedule it lived; the
+plain replay of that schedule (`dopt.replay.plain`) gives the live trace bit for bit, because both
+call the same compiled functions in the same order.
+"""
+
+import time
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import ray
+from jaxtyping import Array
+
+from dopt.costs import Costs
+from dopt.errors import NoProgressError
+from dopt.methods import Job, Method
+from dopt.policies import Arrival, Assign, Cancel, Count
+from dopt.problems import Problem
+from dopt.replay.plain import Functions, message_bits, single_job, versions
+from dopt.schedule import Arrivals, Listed, Steps
+
+
+TICK = 1e-9
+"""Seconds of a tick of a live schedule."""
+
+
+class Live(NamedTuple):
+    """A live run: the schedule it lived, and its models x⁰, ..., x^K."""
+
+    schedule: Listed
+    models: list[Array]
+
+
+class _Worker:
+    """The actor: a worker's memory and the functions it runs on request."""
+
+    def __init__(self, problem: Problem, method: Method, x: Any, seed: int, x64: bool) -> None:
+        jax.config.update("jax_enable_x64", x64)
+        self.functions = Functions(problem, method)
+        self.memory = method.init(jnp.asarray(x))[1]
+        self.run = jax.random.key(seed)
+
+    def work(self, models: tuple[Any, ...], job: Job, seconds: float) -> Any:
+        """One job; takes at least `seconds`. Answers with the packed messages."""
+        begun = time.monotonic()
+        models = tuple(jnp.asarray(x) for x in models)
+        self.memory, messages = self.functions.work(self.memory, models, job, run=self.run)
+        messages = jax.tree.map(np.asarray, messages)
+        time.sleep(max(0.0, seconds - (time.monotonic() - begun)))
+        return messages
+
+
+class _Driver:
+    """The server's side of a live run."""
+
+    def __init__(
+        self, problem: Problem, method: Method, costs: Costs, seed: int, scale: float
+    ) -> None:
+        method = replace(method, step_size=jnp.asarray(method.step_size))
+        x = problem.start()
+        actor = ray.remote(num_cpus=0)(_Worker)
+        x64 = bool(jax.config.read("jax_enable_x64"))
+        self.actors = [
+            actor.remote(problem, method, np.asarray(x), seed, x64) for _ in range(costs.n)
+        ]
+        self.functions, self.costs, self.scale = Functions(problem, method), costs, scale
+        self.reads = method.reads
+        self.server = method.start(x)
+        self.models, self.total = [x], jnp.zeros_like(x)
+        self.run = jax.random.key(seed)
+        self.pending: dict[Any, list] = {}
+        self.jobs = [0] * costs.n
+        self.received = [-1] * costs.n
+        self.rows: list[list] = []
+        self.totals = [0, 0, 0]
+        self.moves = [(0, 0, 0, 0)]
+        self.begun = time.monotonic()
+
+    def assign(self, assign: Assign) -> None:
+        """Hands a job to its actor; real models travel."""
+        worker, version = assign.worker, len(self.models) - 1
+        download = assign.messages > 0 and self.received[worker] != version
+        if download:
+            self.totals[2] += self.costs.dense_bits
+            self.received[worker] = version
+        seconds = self.costs.job_seconds(
+            worker, assign.gradients, assign.messages, assign.dense, download=download
+        )
+        row = [worker, self.jobs[worker], version, *assign[1:], 0.0, -1]
+        self.jobs[worker] += 1
+        job = single_job(Arrivals(*row))
+        models = tuple(np.asarray(x) for x in versions(self.models, version, self.reads))
+        reply = self.actors[worker].work.remote(models, job, float(seconds) * self.scale)
+        self.pending[reply] = row
+
+    def arrive(self) -> tuple[list, Any]:
+        """Waits for the next reply."""
+        if not self.pending:
+            raise NoProgressError("no worker has anything left to send")
+        (reply, *_), _ = ray.wait(list(self.pending), num_returns=1)
+        row, messages = self.pending.pop(reply), ray.get(reply)
+        row[-1] = len(self.models) - 1
+        self.totals[0] += row[3]
+        self.totals[1] += message_bits(messages) if row[4] else 0
+        self.rows.append(row)
+        return row, messages
+
+    def act(self, actions: Any, row: list, messages: Any) -> None:
+        """Carries out what the policy answered."""
+        for action in actions:
+            if isinstance(action, Assign):
+                self.assign(action)
+            elif isinstance(action, Count):
+                row[6] = action.weight
+                job = single_job(Arrivals(*row))
+                arrays = jax.tree.map(jnp.asarray, messages)
+                self.total = self.functions.absorb(self.total, arrays, job, run=self.run)
+            elif isinstance(action, Cancel):
+                self.cancel(action.worker)
+            else:
+                self.server = self.functions.step(self.server, self.total, bool(row[5]))
+                self.total = jnp.zeros_like(self.total)
+                self.models.append(self.server.x)
+                ticks = round((time.monotonic() - self.begun) / TICK)
+                self.moves.append((ticks, *self.totals))
+
+    def cancel(self, worker: int) -> None:
+        """Forgets a running job: a live worker finishes it, and its reply is not read."""
+        self.pending = {reply: row for reply, row in self.pending.items() if row[0] != worker}
+
+
+def live(
+    problem: Problem,
+    method: Method,
+    costs: Costs,
+    *,
+    steps: int,
+    seed: int = 0,
+    timeline_seed: int = 0,
+    seconds_scale: float = 0.0,
+) -> Live:
+    """Runs a method on one Ray actor per worker, on a Ray that is already initialized.
+
+    Args:
+        problem: what is minimized; every worker holds it.
+        method: the method, with its step size.
+        costs: what the cluster would charge; its seconds are injected as delays.
+        steps: server steps.
+        seed: the data seed.
+        timeline_seed: the seed of coins that change time or bits.
+        seconds_scale: real seconds per virtual second; 0 lets workers answer as fast as they can.
+
+    Returns:
+        The schedule that was lived and the models.
+    """
+    driver = _Driver(problem, method, costs, seed, seconds_scale)
+    try:
+        policy = method.policy(costs, problem.d).run(costs.n, timeline_seed)
+        actions, row, messages = next(policy), [], None
+        while True:
+            driver.act(actions, row, messages)
+            if len(driver.models) > steps:
+                break
+            row, messages = driver.arrive()
+            actions = policy.send(Arrival(row[0], row[-1] - row[2]))
+    finally:
+        for actor in driver.actors:
+            ray.kill(actor)
+    types = (np.int32, np.int32, np.int64, np.int64, np.int64, np.bool_, np.float64, np.int64)
+    columns = zip(*driver.rows, strict=True)
+    arrivals = Arrivals(*(np.array(c, t) for c, t in zip(columns, types, strict=True)))
+    totals = Steps(*np.array(driver.moves, np.int64).T)
+    return Live(Listed(costs.n, TICK, totals, arrivals), driver.models)

@@ -1,0 +1,154 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from compressors import Constant
+from dopt.data import Digits
+from dopt.errors import ConfigurationError
+from dopt.problems import Constants, MultinomialLogistic, from_loss
+
+
+N, PIXELS, CLASSES = 30, 4, 10
+RNG = np.random.default_rng(1)
+DIGITS = Digits(
+    RNG.random((N, PIXELS)).astype(np.float32),
+    RNG.integers(0, CLASSES, N).astype(np.int32),
+    "made up",
+)
+
+
+def cross_entropy(params, examples):
+    images, labels = examples
+    logits = images @ params["weights"] + params["biases"][None]
+    log_p = logits - jax.nn.logsumexp(logits, axis=1, keepdims=True)
+    return -jnp.take_along_axis(log_p, labels[:, None], axis=1).mean()
+
+
+DATA = DIGITS.images.astype(np.float64), DIGITS.labels
+PARAMS = {"weights": RNG.normal(size=(PIXELS, CLASSES)), "biases": np.zeros(CLASSES)}
+WORKER = jnp.asarray(0)
+
+
+def to_matrix_layout(v):
+    """ravel_pytree sorts names: the biases come first there, last in MultinomialLogistic."""
+    return np.concatenate([np.asarray(v)[CLASSES:], np.asarray(v)[:CLASSES]])
+
+
+def test_equals_the_same_problem_written_by_hand():
+    general = from_loss(cross_entropy, PARAMS, DATA, batch=3)
+    special = MultinomialLogistic.from_digits(DIGITS, batch=3, dtype=np.float64)
+    x = general.start()
+    y = jnp.asarray(to_matrix_layout(x))
+    assert general.d == special.d == x.size
+    assert general.dtype == x.dtype == np.float64
+    assert general.n is None
+    assert general.value(x) == pytest.approx(float(special.value(y)), rel=1e-13)
+    value, gradient = general.value_and_grad(x)
+    assert value == pytest.approx(float(special.value(y)), rel=1e-13)
+
+    def same(a, b):
+        np.testing.assert_allclose(to_matrix_layout(a), b, atol=1e-13)
+
+    same(gradient, special.grad(y))
+    same(general.grad(x), special.grad(y))
+    same(general.local_grad(x, WORKER), special.grad(y))
+    key = jax.random.key(4)
+    draw = {"key": key, "worker": WORKER}
+    same(general.stochastic_grad(x, **draw), special.stochastic_grad(y, **draw))
+    count = jnp.asarray(5)
+    same(general.grad_sum(x, count, **draw, most=7), special.grad_sum(y, count, **draw, most=7))
+    jobs = {"keys": jax.random.split(key, 3), "workers": jnp.arange(3), "most": 4}
+    arrays = jnp.array([4, 0, 1]), jnp.array([0.5, 1.0, -2.0])
+    same(
+        general.weighted_grad_sum(x, *arrays, **jobs), special.weighted_grad_sum(y, *arrays, **jobs)
+    )
+
+
+def test_unravel_goes_back_to_the_parameters():
+    problem = from_loss(cross_entropy, PARAMS, DATA)
+    back = problem.unravel(problem.start())
+    jax.tree.map(np.testing.assert_array_equal, back, PARAMS)
+
+
+def scaled_mean(params, examples):
+    """Its gradient is the mean of the examples: it shows what was sampled."""
+    return jnp.sum(params * examples.mean(axis=0))
+
+
+def test_workers_sample_their_own_part():
+    data = np.arange(12.0)[:, None] * np.array([[1.0, 100.0]])
+    problem = from_loss(scaled_mean, np.ones(2), data, n=4, batch=2)
+    x, gradient = problem.start(), problem.grad(problem.start())
+    local = [problem.local_grad(x, jnp.asarray(i)) for i in range(4)]
+    for i in range(4):
+        np.testing.assert_allclose(local[i], [3 * i + 1, 100 * (3 * i + 1)])
+    np.testing.assert_allclose(np.mean(local, axis=0), gradient)
+
+    def one(key, worker):
+        return problem.stochastic_grad(x, key=key, worker=worker)
+
+    keys = jax.random.split(jax.random.key(0), 200)
+    drawn = jax.jit(jax.vmap(jax.vmap(one, in_axes=(0, None)), in_axes=(None, 0)))(
+        keys, jnp.arange(4)
+    )
+    for i in range(4):
+        # Means of two samples of {3i, 3i + 1, 3i + 2}: all five occur, and nothing else.
+        assert set(np.asarray(drawn)[i, :, 0].tolist()) == {3 * i + j / 2 for j in range(5)}
+
+
+def test_heterogeneous_sums_have_the_moments_of_the_part(check_moments):
+    data = RNG.normal(size=(12, 2))
+    problem = from_loss(scaled_mean, np.ones(2), data, n=3, batch=2)
+    x = problem.start()
+
+    def one(key):
+        return problem.grad_sum(x, jnp.asarray(5), key=key, worker=jnp.asarray(1), most=6)
+
+    drawn = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 5000))
+    part = data[4:8]
+    check_moments(drawn, 5 * part.mean(axis=0), 5 * part.var(axis=0) / 2)
+
+
+def test_problem_goes_through_jit_as_an_argument():
+    problem = from_loss(cross_entropy, PARAMS, DATA)
+    other = from_loss(cross_entropy, PARAMS, jax.tree.map(np.flip, DATA))
+    assert jax.tree.structure(problem) == jax.tree.structure(other)
+    value = jax.jit(lambda problem, x: problem.value(x))
+    assert value(problem, problem.start()) == pytest.approx(
+        float(problem.value(problem.start())), rel=1e-13
+    )
+
+
+def test_constants_are_the_user_s():
+    assert from_loss(cross_entropy, PARAMS, DATA).constants == Constants()
+    given = Constants(L=Constant(2.0, "bound", "by hand"))
+    problem = from_loss(cross_entropy, PARAMS, DATA, constants=given)
+    assert problem.constants.need("L", "a test") == 2.0
+    with pytest.raises(ConfigurationError, match="a test needs the constant sigma2"):
+        problem.constants.need("sigma2", "a test")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"batch": 0}, "batch = 0"),
+        ({"n": 0}, "n = 0 does not cut 30 samples"),
+        ({"n": 4}, "n = 4 does not cut 30 samples.*leave out the last 2 samples"),
+        ({"n": 31}, "n = 31 does not cut 30 samples"),
+        ({"data": (DATA[0], DATA[1][:-1])}, r"\[\(30, 4\), \(29,\)\]; give at least one sample"),
+        ({"data": (DATA[0][:0], DATA[1][:0])}, r"\[\(0, 4\), \(0,\)\]"),
+        ({"data": ()}, r"shapes \[\]"),
+        ({"data": (DATA[0], 3.0)}, r"\[\(30, 4\), \(\)\]"),
+        ({"params": {}}, "types none; give them one type"),
+        ({"params": {"a": np.ones(2), "b": np.ones(2, np.float32)}}, "float32.*float64.*one type"),
+        ({"params": {"a": np.ones(2, int)}}, "dtype = int64; models are floats"),
+        ({"loss": lambda p, e: e[0] @ p["weights"]}, r"returns .*must return one number"),
+        ({"loss": lambda p, e: (p["biases"].sum(), e)}, r"returns .*must return one number"),
+        ({"loss": lambda p, e: e[1].sum()}, r"returns .*must return one number"),
+    ],
+)
+def test_bad_values_are_refused(changes, words):
+    arguments = {"loss": cross_entropy, "params": PARAMS, "data": DATA, **changes}
+    with pytest.raises(ConfigurationError, match=words):
+        from_loss(**arguments)

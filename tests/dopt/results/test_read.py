@@ -1,0 +1,83 @@
+import logging
+import shutil
+
+import pandas as pd
+import pytest
+
+from dopt.errors import DataError, SchemaError
+from dopt.results.read import load
+from dopt.results.store import Store
+
+
+@pytest.fixture
+def study(tmp_path, make_runs, make_traces):
+    """A folder with two batches, merged."""
+    with Store(tmp_path) as store:
+        for batch_id, numbers in {"a": (1, 2), "b": (3,)}.items():
+            rows = make_runs(*numbers)
+            store.write(batch_id, rows, make_traces(rows))
+        store.merge()
+    return tmp_path
+
+
+def assert_same(one, other):
+    for a, b in zip(one, other, strict=True):
+        pd.testing.assert_frame_equal(a, b, check_exact=True)
+
+
+def test_merged_files_shards_and_a_lone_copy_give_the_same(study):
+    merged = load(study)
+    assert len(merged[0]) == 3
+    assert len(merged[1]) == 9
+    for name in ("runs.parquet", "traces.parquet"):
+        shutil.copy(study / name, study / f"{name}.kept")
+        (study / name).unlink()
+    assert_same(load(study), merged)
+    shutil.rmtree(study / "shards")
+    (study / "meta.json").unlink()
+    for name in ("runs.parquet", "traces.parquet"):
+        (study / f"{name}.kept").rename(study / name)
+    assert_same(load(study), merged)
+
+
+def test_merged_files_that_miss_a_shard_are_not_used(study, make_runs, make_traces):
+    rows = make_runs(7)
+    with Store(study) as store:
+        store.write("c", rows, make_traces(rows))
+        assert rows[0]["run_id"] in set(load(study)[0]["run_id"])
+    assert len(load(study)[0]) == 4
+
+
+def test_merged_files_serve_without_a_look_at_the_shards(study, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("the shards were read")
+
+    monkeypatch.setattr("dopt.results.read.combine", refuse)
+    assert len(load(study)[0]) == 3
+
+
+def test_a_damaged_merged_file_falls_back_to_the_shards(study, caplog):
+    merged = load(study)
+    (study / "traces.parquet").write_bytes(b"PAR1")
+    with caplog.at_level(logging.WARNING):
+        assert_same(load(study), merged)
+    assert "the shards are read instead" in caplog.text
+    shutil.rmtree(study / "shards")
+    with pytest.raises(SchemaError, match=r"traces.parquet cannot be read"):
+        load(study)
+
+
+def test_traces_join_runs(study):
+    runs, traces = load(study)
+    joined = traces.astype({"run_id": str}).merge(runs.astype({"run_id": str}), on="run_id")
+    assert (joined["value"] == joined["data_seed"]).all()
+    assert len(joined) == 9
+    assert isinstance(traces["run_id"].dtype, pd.CategoricalDtype)
+
+
+def test_a_folder_without_results_is_a_sentence(tmp_path):
+    with Store(tmp_path / "empty"):
+        pass
+    for folder in (tmp_path / "empty", tmp_path, tmp_path / "absent"):
+        with pytest.raises(DataError, match="there are no results in"):
+            load(folder)

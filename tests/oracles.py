@@ -1,0 +1,103 @@
+"""Independent references: slow, plain, and sharing nothing with the paths they check.
+
+`event_loop` interleaves everything: a heap of float times, gradients computed when work is handed
+out, one job at a time, nothing pruned, kept in slots, vmapped or scanned. The `*_schedule` loops
+know one method each and no policy.
+"""
+
+import heapq
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dopt.methods import Job, job_key
+from dopt.policies import Arrival, Assign, Cancel, Count
+
+
+@jax.jit
+def _work(method, problem, memory, models, job, key):
+    return method.work(problem, memory, models, job, key=key)
+
+
+def event_loop(problem, method, costs, K, *, seed=0, timeline_seed=0):
+    """Models x⁰..x^K and the times of the server steps."""
+    method = replace(method, step_size=jnp.asarray(method.step_size))
+    run = jax.random.key(seed)
+    x = problem.start()
+    server = method.start(x)
+    memories = [method.init(x)[1] for _ in range(costs.n)]
+    previous, models, times = x, [x], [0.0]
+    heap, jobs, epochs, now = [], [0] * costs.n, [0] * costs.n, 0.0
+    total, dense, job, code = jnp.zeros_like(x), False, None, None
+
+    def begin(assign: Assign) -> None:
+        i = assign.worker
+        job = Job(
+            *(jnp.asarray(v) for v in (i, jobs[i], assign.gradients, assign.messages, 1.0)),
+            dense=assign.dense or assign.messages == 0,
+            most_gradients=assign.gradients,
+            most_messages=max(assign.messages, 1),
+        )
+        key = job_key(run, job.worker, job.job)
+        read = (models[-1], previous)[: method.reads]
+        memories[i], code = _work(method, problem, memories[i], read, job, key)
+        seconds = float(costs.job_seconds(i, *assign[1:], download=False))
+        jobs[i] += 1
+        # Rounded so that mathematical ties are ties; the tests' clusters have times far apart.
+        heapq.heappush(heap, (round(now + seconds, 9), i, epochs[i], len(models) - 1, job, code))
+
+    policy = method.policy(costs, problem.d).run(costs.n, timeline_seed)
+    actions = next(policy)
+    while len(models) <= K:
+        for action in actions:
+            if isinstance(action, Assign):
+                begin(action)
+            elif isinstance(action, Cancel):
+                epochs[action.worker] += 1
+            elif isinstance(action, Count):
+                counted = replace(job, weight=jnp.asarray(action.weight))
+                batch, codes = jax.tree.map(lambda a: a[None], (counted, code))
+                total, dense = total + method.absorb(codes, batch, x.dtype), job.dense
+            else:
+                server = method.step(server, total, jnp.asarray(dense))
+                previous = models[-1]
+                models.append(server.x)
+                times.append(now)
+                total = jnp.zeros_like(x)
+        while True:
+            now, i, epoch, version, job, code = heapq.heappop(heap)
+            if epoch == epochs[i]:
+                break
+        actions = policy.send(Arrival(i, len(models) - 1 - version))
+    return models, np.array(times)
+
+
+def asynchronous_schedule(seconds, K):
+    """Asynchronous SGD: (worker, version read, time) of the first K arrivals."""
+    heap = [(s, i, 0) for i, s in enumerate(seconds)]
+    heapq.heapify(heap)
+    rows = []
+    for k in range(K):
+        t, i, version = heapq.heappop(heap)
+        rows.append((i, version, t))
+        heapq.heappush(heap, (t + seconds[i], i, k + 1))
+    return rows
+
+
+def rennala_schedule(seconds, B, K):
+    """Rennala SGD without stop: the workers of each step, its time, and all gradients so far."""
+    heap = [(s, i, 0) for i, s in enumerate(seconds)]
+    heapq.heapify(heap)
+    steps, batch, computed = [], [], 0
+    while len(steps) < K:
+        t, i, version = heapq.heappop(heap)
+        computed += 1
+        if version == len(steps):
+            batch.append(i)
+        if len(batch) == B:
+            steps.append((batch, t, computed))
+            batch = []
+        heapq.heappush(heap, (t + seconds[i], i, len(steps)))
+    return steps
