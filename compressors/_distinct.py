@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray
 
 
-COMPARE_AT_MOST = 512
+COMPARE_AT_MOST = 128
 """Up to this K a draw is compared with all earlier ones; above it, membership is a table of d."""
 
 

@@ -34,7 +34,7 @@ class Arrivals(NamedTuple):
 
     def rows(self, which: slice | npt.NDArray) -> "Arrivals":
         """The chosen rows."""
-        return Arrivals(*(column[which] for column in self))
+        return Arrivals._make(column[which] for column in self)
 
 
 class Steps(NamedTuple):
@@ -79,7 +79,7 @@ class Listed:
     @property
     def time(self) -> npt.NDArray[np.float64]:
         """Virtual seconds at the start and at each server step, length K + 1."""
-        return self.steps.tick * self.tick
+        return self.steps.tick * np.float64(self.tick)
 
     def pruned(self) -> "Listed":
         """The same schedule without the arrivals that no step uses; their cost stays in `steps`.
@@ -91,10 +91,8 @@ class Listed:
 
     def until(self, K: int) -> "Listed":
         """The first `K` server steps."""
-        steps = Steps(*(column[: K + 1] for column in self.steps))
-        return replace(
-            self, steps=steps, arrivals=self.arrivals.rows(self.arrivals.step < K)
-        )
+        steps = Steps._make(column[: K + 1] for column in self.steps)
+        return replace(self, steps=steps, arrivals=self.arrivals.rows(self.arrivals.step < K))
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,11 +116,11 @@ class Repeated:
     @property
     def time(self) -> npt.NDArray[np.float64]:
         """Virtual seconds at the start and at each server step, length K + 1."""
-        return self.steps.tick * self.tick
+        return self.steps.tick * np.float64(self.tick)
 
     def until(self, K: int) -> "Repeated":
         """The first `K` server steps."""
-        steps = Steps(*(column[: K + 1] for column in self.steps))
+        steps = Steps._make(column[: K + 1] for column in self.steps)
         return replace(self, steps=steps, which=self.which[:K])
 
     def listed(self) -> Listed:

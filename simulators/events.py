@@ -139,7 +139,8 @@ class Engine:
         last = float("inf") if limits.seconds is None else limits.seconds / self.tick
         most = float("inf") if limits.gradients is None else limits.gradients
         steps = float("inf") if limits.steps is None else limits.steps
-        actions, arrived, row = next(self.run), -1, []
+        actions, arrived = next(self.run), -1
+        row: list = []
         while True:
             for action in actions:
                 if isinstance(action, Assign):

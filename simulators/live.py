@@ -64,7 +64,7 @@ class _Driver:
         x = problem.start()
         actor = ray.remote(num_cpus=0)(_Worker)
         x64 = bool(jax.config.read("jax_enable_x64"))
-        self.actors = [
+        self.actors: list[Any] = [
             actor.remote(problem, method, np.asarray(x), seed, x64) for _ in range(costs.n)
         ]
         self.functions, self.costs, self.scale = Functions(problem, method), costs, scale
@@ -77,7 +77,7 @@ class _Driver:
         self.received = [-1] * costs.n
         self.rows: list[list] = []
         self.totals = [0, 0, 0]
-        self.moves = [(0, 0, 0, 0)]
+        self.moves: list[tuple[int, ...]] = [(0, 0, 0, 0)]
         self.begun = time.monotonic()
 
     def assign(self, assign: Assign) -> None:
@@ -92,7 +92,7 @@ class _Driver:
         )
         row = [worker, self.jobs[worker], version, *assign[1:], 0.0, -1]
         self.jobs[worker] += 1
-        job = single_job(Arrivals(*row))
+        job = single_job(Arrivals._make(row))
         models = tuple(np.asarray(x) for x in versions(self.models, version, self.reads))
         reply = self.actors[worker].work.remote(models, job, float(seconds) * self.scale)
         self.pending[reply] = row
@@ -116,7 +116,7 @@ class _Driver:
                 self.assign(action)
             elif isinstance(action, Count):
                 row[6] = action.weight
-                job = single_job(Arrivals(*row))
+                job = single_job(Arrivals._make(row))
                 arrays = jax.tree.map(jnp.asarray, messages)
                 self.total = self.functions.absorb(self.total, arrays, job, run=self.run)
             elif isinstance(action, Cancel):
@@ -160,7 +160,8 @@ def live(
     driver = _Driver(problem, method, costs, seed, seconds_scale)
     try:
         policy = method.policy(costs, problem.d).run(costs.n, timeline_seed)
-        actions, row, messages = next(policy), [], None
+        actions, messages = next(policy), None
+        row: list = []
         while True:
             driver.act(actions, row, messages)
             if len(driver.models) > steps:

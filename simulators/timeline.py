@@ -1,4 +1,4 @@
-"""From a policy and a cluster to a schedule: exact, on the host, before any gradient is computed."""
+"""From a policy and a cluster to a schedule: exact, on the host, before any gradient exists."""
 
 import numpy as np
 

@@ -83,6 +83,9 @@ class Method(abc.ABC):
     `stateful` that workers keep memory, so that no arrival may be dropped.
     """
 
+    # Says to type checkers what is true of every concrete method: `replace` works on it.
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
     name: ClassVar[str]
     reads: ClassVar[int] = 1
     stateful: ClassVar[bool] = False
@@ -109,7 +112,7 @@ class Method(abc.ABC):
         *,
         key: PRNGKeyArray,
     ) -> Float[Array, " d"]:
-        """The vector to send. `models[0]` is the version the job read, `models[1]` the one before."""
+        """The vector to send; `models[0]` is the version that was read, `models[1]` the one before."""
 
     @abc.abstractmethod
     def remember(

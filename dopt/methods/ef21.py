@@ -50,7 +50,7 @@ class EF21(Method):
         return Rounds(pattern(range(costs.n), weight=1.0 / costs.n))
 
     def init(self, x: Float[Array, " d"]) -> tuple[Memory, Memory]:
-        """g = 0 on the server and g_i = 0 on every worker."""
+        """On the server g = 0, on every worker g_i = 0."""
         return jnp.zeros_like(x), jnp.zeros_like(x)
 
     def uplink(
@@ -74,6 +74,6 @@ class EF21(Method):
     def estimate(
         self, memory: Memory, total: Float[Array, " d"], dense: Bool[Array, ""]
     ) -> tuple[Float[Array, " d"], Memory]:
-        """g + (1/n) Σ c_i."""
+        """The new g: g + (1/n) Σ c_i."""
         g = memory + total
         return g, g

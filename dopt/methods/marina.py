@@ -61,7 +61,7 @@ class MARINA(Method):
         )
 
     def init(self, x: Float[Array, " d"]) -> tuple[Memory, Memory]:
-        """g on the server; the first round is dense and sets it."""
+        """The server keeps g; the first round is dense and sets it."""
         return jnp.zeros_like(x), ()
 
     def uplink(

@@ -1,6 +1,7 @@
 """What a problem is: f(x), its gradients, its noise, and the constants that theory asks for."""
 
 import abc
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -58,6 +59,23 @@ class Problem(abc.ABC):
     d: int
     dtype: Any
     n: int | None
+
+    @staticmethod
+    def from_loss(
+        loss: Callable[[Any, Any], Float[Array, ""]],
+        params: Any,
+        data: Any,
+        *,
+        batch: int = 1,
+        n: int | None = None,
+        constants: Constants | None = None,
+    ) -> "Problem":
+        """A user's own loss, parameters and data as a problem; see `dopt.problems.from_loss`."""
+        # Imported here because what it builds is itself a `Problem`.
+        from dopt.problems.from_loss import from_loss
+
+        known = Constants() if constants is None else constants
+        return from_loss(loss, params, data, batch=batch, n=n, constants=known)
 
     @property
     @abc.abstractmethod

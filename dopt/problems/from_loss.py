@@ -180,9 +180,10 @@ def from_loss(
         )
     few = jax.tree.map(lambda a: jax.ShapeDtypeStruct((batch, *a.shape[1:]), a.dtype), data)
     result = jax.eval_shape(loss, params, few)
-    if not (isinstance(result, jax.ShapeDtypeStruct) and result.shape == ()):
+    scalar = isinstance(result, jax.ShapeDtypeStruct) and result.shape == ()
+    if not (scalar and jnp.issubdtype(result.dtype, jnp.floating)):
         raise ConfigurationError(
-            f"loss(params, examples) returns {result}; it must return one number, the mean loss"
+            f"loss(params, examples) returns {result}; it must return one float, the mean loss"
         )
     return FromLoss(
         params=params,

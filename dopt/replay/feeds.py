@@ -113,15 +113,21 @@ def _jobs(
 ) -> Job:
     """Jobs of one kind in a table; empty cells have worker `n`, which nothing writes to."""
     job = rows.job if isinstance(rows, Arrivals) else np.zeros_like(rows.worker)
-    columns = (rows.worker, job, rows.gradients, rows.messages, rows.weight)
-    fills = (n, 0, 1, 1, 0.0)
-    cells = []
-    for column, fill in zip(columns, fills, strict=True):
+
+    def table(column: npt.NDArray, fill: int) -> Array:
         dtype = np.int32 if column.dtype.kind == "i" else column.dtype
-        table = np.full(shape, fill, dtype)
-        table[place] = column
-        cells.append(jnp.asarray(table))
-    return Job(*cells, *kind)
+        cells = np.full(shape, fill, dtype)
+        cells[place] = column
+        return jnp.asarray(cells)
+
+    return Job(
+        table(rows.worker, n),
+        table(job, 0),
+        table(rows.gradients, 1),
+        table(rows.messages, 1),
+        table(rows.weight, 0),
+        *kind,
+    )
 
 
 class Feeder:

@@ -18,10 +18,10 @@ from dopt.replay.feeds import Feed, Turn
 
 
 class Carry(NamedTuple):
-    """What one run carries from turn to turn: nothing here grows with the number of workers
-    unless the method keeps state on them.
+    """What one run carries from turn to turn.
 
-    `models[s]` is the model in slot s; `total` the weighted sum of the current step so far.
+    `models[s]` is the model in slot s, `total` the weighted sum of the current step so far. Nothing
+    grows with the number of workers unless the method keeps state on them.
     """
 
     server: Server
@@ -59,7 +59,7 @@ def _gather(
         return workers, total
 
     P = jobs.worker.shape[0]
-    if P <= block:
+    if block >= P:
         return some(workers, jobs)
     whole = P // block * block
     parts = jax.tree.map(lambda a: a[:whole].reshape(-1, block), jobs)
@@ -81,6 +81,7 @@ def _turn(
 ) -> Carry:
     server, workers, models, total = carry
     read = tuple(models[slot] for slot in turn.reads)
+    nothing = jnp.zeros_like(total)
     for jobs, present in turn.batches:
         if present is None:
             workers, more = _gather(problem, method, key, workers, read, jobs, block)
@@ -88,7 +89,7 @@ def _turn(
             workers, more = jax.lax.cond(
                 present,
                 lambda w, jobs=jobs: _gather(problem, method, key, w, read, jobs, block),
-                lambda w: (w, jnp.zeros_like(total)),
+                lambda w: (w, nothing),
                 workers,
             )
         total = total + more
@@ -96,7 +97,7 @@ def _turn(
     def move(server: Server, models: Any, total: Any) -> tuple:
         server = method.step(server, total, turn.dense)
         models = models.at[turn.write].set(server.x, mode="drop")
-        return server, models, jnp.zeros_like(total)
+        return server, models, nothing
 
     if turn.moves is None:
         server, models, total = move(server, models, total)
@@ -115,11 +116,12 @@ def advance(
     keys: Shaped[PRNGKeyArray, " R"],
     carry: Carry,
     feed: Feed,
-    turns: Int[Array, ""],
+    first: Int[Array, ""],
+    last: Int[Array, ""],
     *,
     block: int,
 ) -> Carry:
-    """The first `turns` turns of a feed, for R × G runs (leading axes of `carry`)."""
+    """Turns `first` to `last` of a feed, for R × G runs (leading axes of `carry`)."""
 
     def body(i: Int[Array, ""], carry: Carry) -> Carry:
         turn = feed.turn(i)
@@ -131,7 +133,7 @@ def advance(
         sizes = jax.vmap(lane, in_axes=(0, None, 0))
         return jax.vmap(sizes, in_axes=(None, 0, 0))(step_sizes, keys, carry)
 
-    return jax.lax.fori_loop(0, turns, body, carry)
+    return jax.lax.fori_loop(first, last, body, carry)
 
 
 @jax.jit

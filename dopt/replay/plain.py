@@ -103,7 +103,11 @@ def single_job(row: Arrivals) -> Job:
     """The job of one row of a schedule, with the exact number of messages as its bound."""
     dense = bool(row.dense) or int(row.messages) == 0
     return Job(
-        *(jnp.asarray(v) for v in (row.worker, row.job, row.gradients, row.messages, row.weight)),
+        jnp.asarray(row.worker),
+        jnp.asarray(row.job),
+        jnp.asarray(row.gradients),
+        jnp.asarray(row.messages),
+        jnp.asarray(row.weight),
         dense=dense,
         most_gradients=1 << max(int(row.gradients) - 1, 0).bit_length(),
         most_messages=1 if dense else int(row.messages),

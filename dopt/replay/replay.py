@@ -1,6 +1,7 @@
 """Replaying a schedule: from when to what."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
@@ -14,13 +15,14 @@ from jaxtyping import Array, Float
 from dopt.errors import ConfigurationError
 from dopt.methods import Method
 from dopt.problems import Problem
-from dopt.replay.feeds import By, Feeder, choose
+from dopt.replay.feeds import By, Feed, Feeder, choose
 from dopt.replay.loop import Carry, advance, begin, measure
 from dopt.schedule import Listed, Schedule
 from dopt.trace import Trace
 
 
 RECORDS_PER_OCTAVE = 32
+PIECE_SECONDS = 0.5
 BLOCK_BYTES = 2**25
 """Vectors that are alive side by side within one turn, in bytes: about a share of the cache."""
 
@@ -85,6 +87,7 @@ def replay(
     records: npt.NDArray[np.int64] | None = None,
     by: By | Literal["auto"] = "auto",
     on_record: Callable[[Progress], bool] | None = None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Trace:
     """Runs a method along a schedule, for all step sizes and data seeds at once.
 
@@ -98,6 +101,7 @@ def replay(
         records: server steps at which to measure, increasing from 0; `record_steps` by default.
         by: by rounds where every server step reads one version, by events for any schedule.
         on_record: called after every record; returning True ends all runs there.
+        stopping: asked about twice a second; True ends all runs at the last record.
 
     Returns:
         The trace; every number in it is float64 on the host.
@@ -123,11 +127,11 @@ def replay(
     norm2, x = value.copy(), np.zeros((*value.shape[:2], problem.d), start.dtype)
     for r, g in _passes(data_seeds, sizes, each, _memory()):
         runner = _Pass(problem, method, feeder, start, sizes[g], data_seeds[r])
-        for m, (value[r, g, m], norm2[r, g, m]) in enumerate(runner.run(steps)):
+        for m, (value[r, g, m], norm2[r, g, m]) in enumerate(runner.run(steps, stopping)):
             progress = Progress(int(steps[m]), int(steps[-1]), norm2[r, g, : m + 1])
             if on_record is not None and on_record(progress):
-                steps = steps[: m + 1]
                 break
+        steps = steps[: m + 1]
         x[r, g] = np.asarray(runner.carry.server.x)
     f_star = problem.constants.f_star
     totals = schedule.steps
@@ -158,7 +162,7 @@ class _Pass:
         step_sizes: npt.NDArray,
         seeds: npt.NDArray,
     ) -> None:
-        self.problem, self.feeder = problem, feeder
+        self.problem, self.feeder, self.piece = problem, feeder, 1
         self.sizes = jnp.asarray(step_sizes, start.dtype)
         self.method = replace(method, step_size=self.sizes[0])
         self.keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
@@ -174,24 +178,43 @@ class _Pass:
             lambda a: jnp.array(jnp.broadcast_to(a, (len(seeds), *a.shape))), first
         )
 
-    def run(self, steps: npt.NDArray[np.int64]) -> Iterator[tuple[npt.NDArray, ...]]:
-        """Yields f and ‖∇f‖² of every run at each record."""
+    def run(
+        self, steps: npt.NDArray[np.int64], stopping: Callable[[], bool]
+    ) -> Iterator[tuple[npt.NDArray, ...]]:
+        """Yields f and ‖∇f‖² of every run at each record, until it is asked to stop."""
         yield self._measured()
         spans = list(zip(steps[:-1].tolist(), steps[1:].tolist(), strict=True))
         turns = [self.feeder.turns(*span) for span in spans]
         length = max(turns, default=1)
         for span, count in zip(spans, turns, strict=True):
-            self.carry = advance(
-                self.problem,
-                self.method,
-                self.sizes,
-                self.keys,
-                self.carry,
-                self.feeder.feed(*span, length),
-                jnp.asarray(count, jnp.int32),
-                block=self.block,
-            )
+            feed, done = self.feeder.feed(*span, length), 0
+            while done < count:
+                if stopping():
+                    return
+                done = self._advance(feed, done, count)
             yield self._measured()
+
+    def _advance(self, feed: Feed, done: int, count: int) -> int:
+        """As many turns as take about half a second, so that a request to stop is soon heard."""
+        upto, begun = min(count, done + self.piece), time.monotonic()
+        self.carry = advance(
+            self.problem,
+            self.method,
+            self.sizes,
+            self.keys,
+            self.carry,
+            feed,
+            jnp.asarray(done, jnp.int32),
+            jnp.asarray(upto, jnp.int32),
+            block=self.block,
+        )
+        jax.block_until_ready(self.carry)
+        seconds = time.monotonic() - begun
+        if seconds > PIECE_SECONDS:
+            self.piece = max(1, self.piece // 2)
+        elif seconds < PIECE_SECONDS / 2 and upto - done == self.piece:
+            self.piece *= 2
+        return upto
 
     def _measured(self) -> tuple[npt.NDArray, ...]:
         value, norm2 = measure(self.problem, self.carry.server.x)

@@ -6,14 +6,15 @@ reads the newest model, the largest number of versions in flight otherwise, neve
 """
 
 import heapq
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 
-class Slots(NamedTuple):
-    """`slot[v]` holds version v; versions that nobody reads have the slot `count`, written nowhere."""
+@dataclass(frozen=True, eq=False)
+class Slots:
+    """`slot[v]` holds version v; versions that nobody reads have slot `count`, written nowhere."""
 
     count: int
     slot: npt.NDArray[np.int32]

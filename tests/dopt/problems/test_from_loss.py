@@ -6,7 +6,7 @@ import pytest
 from compressors import Constant
 from dopt.data import Digits
 from dopt.errors import ConfigurationError
-from dopt.problems import Constants, MultinomialLogistic, from_loss
+from dopt.problems import Constants, FromLoss, MultinomialLogistic, Problem, from_loss
 
 
 N, PIXELS, CLASSES = 30, 4, 10
@@ -43,26 +43,27 @@ def test_equals_the_same_problem_written_by_hand():
     assert general.d == special.d == x.size
     assert general.dtype == x.dtype == np.float64
     assert general.n is None
-    assert general.value(x) == pytest.approx(float(special.value(y)), rel=1e-13)
-    value, gradient = general.value_and_grad(x)
-    assert value == pytest.approx(float(special.value(y)), rel=1e-13)
 
-    def same(a, b):
-        np.testing.assert_allclose(to_matrix_layout(a), b, atol=1e-13)
+    @jax.jit
+    def all_of(problem, x):
+        draw = {"key": jax.random.key(4), "worker": WORKER}
+        jobs = {"keys": jax.random.split(draw["key"], 3), "workers": jnp.arange(3)}
+        counts, weights = jnp.array([4, 0, 1]), jnp.array([0.5, 1.0, -2.0])
+        value, gradient = problem.value_and_grad(x)
+        return [problem.value(x), value], [
+            gradient,
+            problem.grad(x),
+            problem.local_grad(x, WORKER),
+            problem.stochastic_grad(x, **draw),
+            problem.grad_sum(x, counts[0], **draw, most=7),
+            problem.weighted_grad_sum(x, counts, weights, **jobs, most=4),
+        ]
 
-    same(gradient, special.grad(y))
-    same(general.grad(x), special.grad(y))
-    same(general.local_grad(x, WORKER), special.grad(y))
-    key = jax.random.key(4)
-    draw = {"key": key, "worker": WORKER}
-    same(general.stochastic_grad(x, **draw), special.stochastic_grad(y, **draw))
-    count = jnp.asarray(5)
-    same(general.grad_sum(x, count, **draw, most=7), special.grad_sum(y, count, **draw, most=7))
-    jobs = {"keys": jax.random.split(key, 3), "workers": jnp.arange(3), "most": 4}
-    arrays = jnp.array([4, 0, 1]), jnp.array([0.5, 1.0, -2.0])
-    same(
-        general.weighted_grad_sum(x, *arrays, **jobs), special.weighted_grad_sum(y, *arrays, **jobs)
-    )
+    values, vectors = all_of(general, x)
+    expected_values, expected_vectors = all_of(special, y)
+    np.testing.assert_allclose(values, expected_values, rtol=1e-13)
+    for vector, expected in zip(vectors, expected_vectors, strict=True):
+        np.testing.assert_allclose(to_matrix_layout(vector), expected, atol=1e-13)
 
 
 def test_unravel_goes_back_to_the_parameters():
@@ -143,12 +144,23 @@ def test_constants_are_the_user_s():
         ({"params": {}}, "types none; give them one type"),
         ({"params": {"a": np.ones(2), "b": np.ones(2, np.float32)}}, "float32.*float64.*one type"),
         ({"params": {"a": np.ones(2, int)}}, "dtype = int64; models are floats"),
-        ({"loss": lambda p, e: e[0] @ p["weights"]}, r"returns .*must return one number"),
-        ({"loss": lambda p, e: (p["biases"].sum(), e)}, r"returns .*must return one number"),
-        ({"loss": lambda p, e: e[1].sum()}, r"returns .*must return one number"),
+        ({"loss": lambda p, e: e[0] @ p["weights"]}, "returns .*must return one float"),
+        (
+            {"loss": lambda p, e: (p["biases"].sum(), e)},
+            "returns .*must return one float",
+        ),
+        ({"loss": lambda p, e: e[1].sum()}, "returns .*must return one float"),
     ],
 )
 def test_bad_values_are_refused(changes, words):
     arguments = {"loss": cross_entropy, "params": PARAMS, "data": DATA, **changes}
     with pytest.raises(ConfigurationError, match=words):
         from_loss(**arguments)
+
+
+def test_problem_s_own_constructor_builds_the_same():
+    problem = Problem.from_loss(cross_entropy, PARAMS, DATA, batch=3, n=5)
+    assert isinstance(problem, FromLoss)
+    assert jax.tree.structure(problem) == jax.tree.structure(
+        from_loss(cross_entropy, PARAMS, DATA, batch=3, n=5)
+    )

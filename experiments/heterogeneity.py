@@ -1,0 +1,130 @@
+"""The study `heterogeneity`: three communication regimes, six methods, one question.
+
+Which method reaches ‖∇f(x)‖² ≤ ε first in virtual time, as sending gets dearer? After Figure 1 of
+"Shadowheart SGD" (arXiv 2402.04785): h_i = √i seconds a gradient and τ̇_i = √i/d^β seconds a
+coordinate with β = 1, 3/4, 1/2, on MNIST.
+"""
+
+import math
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from compressors import RandK
+from dopt.data import load_mnist
+from dopt.errors import ConfigurationError
+from dopt.methods import (
+    QSGD,
+    AsynchronousSGD,
+    MinibatchSGD,
+    RennalaSGD,
+    SGDOne,
+    ShadowheartSGD,
+)
+from dopt.problems import MultinomialLogistic, Problem, ProgressiveNoise, TridiagonalQuadratic
+from dopt.theory import noise_batch
+from experiments.settings import Heterogeneity
+from experiments.study import Entry, Regime, Study, Variant
+from simulators.cluster import Cluster
+from simulators.cluster_file import read_cluster
+from simulators.presets import PRESETS, by_name
+
+
+FROM_THEORY = "Shadowheart SGD (S = σ²/ε)"
+REPORT_SEEDS_FROM = 1000
+"""Seeds that report never tune: they start here, seeds that tune at 0."""
+
+
+def problem_of(settings: Heterogeneity, data: str | None) -> tuple[Problem, dict[str, Any]]:
+    """The problem and its description."""
+    if settings.problem == "mnist":
+        digits = load_mnist(data, samples=settings.samples)
+        problem = MultinomialLogistic.from_digits(digits, batch=settings.batch)
+        config = {"source": digits.source, "samples": len(digits.labels), "batch": settings.batch}
+        return problem, {"name": "mnist-logistic", "d": problem.d, **config}
+    quadratic = TridiagonalQuadratic(
+        settings.dimension, mu=1e-6, noise=ProgressiveNoise(settings.noise), dtype=jnp.float32
+    )
+    config = {"d": settings.dimension, "mu": 1e-6, "noise": f"progressive, p = {settings.noise:g}"}
+    return quadratic, {"name": "tridiagonal-quadratic", **config}
+
+
+def regimes_of(settings: Heterogeneity, d: int) -> tuple[Regime, ...]:
+    """The clusters, each with the virtual time that its runs may take."""
+    if settings.cluster is not None:
+        cluster = read_cluster(settings.cluster)
+        name = settings.cluster.rsplit("/", 1)[-1]
+        return (Regime(name, f"{name}, n = {cluster.n}", cluster, _seconds(cluster, d, settings)),)
+    regimes = []
+    for name in settings.regimes:
+        cluster = by_name(name, settings.workers, d)
+        title = PRESETS[name].description
+        regimes.append(Regime(name, title, cluster, _seconds(cluster, d, settings)))
+    return tuple(regimes)
+
+
+def _seconds(cluster: Cluster, d: int, settings: Heterogeneity) -> float:
+    """`rounds` rounds of Minibatch SGD, workers that never answer left out."""
+    costs = cluster.costs(d=d, dtype=jnp.float32, message_bits=32)
+    rounds = costs.h + costs.tau_dense + costs.tau_down
+    return settings.rounds * float(rounds[np.isfinite(rounds)].max())
+
+
+def theory_noise_ratio(problem: Problem, target: float) -> float:
+    """S = σ²/ε with the σ² that the problem declares."""
+    return problem.constants.need("sigma2", "the noise ratio of theory") / target
+
+
+def entries_of(settings: Heterogeneity, problem: Problem) -> tuple[Entry, ...]:
+    """The rows of the table."""
+    d, one = problem.d, RandK(1)
+    kept = sorted({max(1, math.ceil(share * d)) for share in settings.kept})
+    batches = sorted({noise_batch(S) for S in settings.noise_ratios})
+    S = theory_noise_ratio(problem, settings.target)
+    return (
+        Entry("Minibatch SGD", (Variant("dense", MinibatchSGD(1.0)),)),
+        Entry("QSGD", tuple(Variant(f"K = {K}", QSGD(1.0, RandK(K))) for K in kept)),
+        Entry("Asynchronous SGD", (Variant("delay-adaptive", AsynchronousSGD(1.0)),)),
+        Entry("Rennala SGD", tuple(Variant(f"B = {B}", RennalaSGD(1.0, B)) for B in batches)),
+        Entry("SGD One", (Variant("alone", SGDOne(1.0)),)),
+        Entry(
+            "Shadowheart SGD",
+            tuple(
+                Variant(f"S = {S:g}", ShadowheartSGD(1.0, one, S)) for S in settings.noise_ratios
+            ),
+        ),
+        Entry(FROM_THEORY, (Variant(f"S = {S:.3g}", ShadowheartSGD(1.0, one, S)),)),
+    )
+
+
+def build(settings: Heterogeneity, data: str | None) -> Study:
+    """The study, ready to run; everything that can be refused is refused here."""
+    problem, problem_config = problem_of(settings, data)
+    first, last = settings.step_sizes
+    for name in ("workers", "rounds", "gradients", "tune_seeds", "seeds", "batch"):
+        if getattr(settings, name) < 1:
+            raise ConfigurationError(f"{name} = {getattr(settings, name)} must be at least 1")
+    if first > last:
+        raise ConfigurationError(f"step_sizes = {settings.step_sizes}: give first ≤ last")
+    if not settings.target > 0:
+        raise ConfigurationError(f"target = {settings.target} must be positive")
+    norm2 = float(jnp.sum(problem.grad(problem.start()) ** 2))
+    if norm2 <= settings.target:
+        raise ConfigurationError(
+            f"target = {settings.target:g} is already met at x⁰, where ‖∇f‖² = {norm2:.4g}; "
+            "give a smaller one"
+        )
+    return Study(
+        name="heterogeneity",
+        problem=problem,
+        problem_config=problem_config,
+        regimes=regimes_of(settings, problem.d),
+        entries=entries_of(settings, problem),
+        step_sizes=tuple(2.0**k for k in range(first, last + 1)),
+        tune_seeds=tuple(range(settings.tune_seeds)),
+        report_seeds=tuple(range(REPORT_SEEDS_FROM, REPORT_SEEDS_FROM + settings.seeds)),
+        target=settings.target,
+        gradients=settings.gradients,
+        timeline_seed=settings.timeline_seed,
+    )

@@ -1,0 +1,282 @@
+"""Running a study: tune, choose, report; kept batch by batch, so that nothing finished is lost."""
+
+import hashlib
+import json
+import logging
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from dopt import __version__
+from dopt.errors import DoptError, InterruptedRunError, NoProgressError
+from dopt.replay import Progress, record_steps, replay
+from dopt.results import Status, canonical_json, run_id
+from dopt.results.read import load
+from dopt.results.store import Store
+from dopt.schedule import Repeated, Schedule
+from dopt.trace import Trace
+from experiments.study import Batch, Study, run_config, schedule_of, tuning
+from experiments.tuned import best
+
+
+log = logging.getLogger("dopt")
+
+
+class Advance(NamedTuple):
+    """Where a study is, for a progress bar: `share` of batch `done` of `batches` is computed."""
+
+    done: int
+    batches: int
+    share: float
+    what: str
+
+
+class Known(NamedTuple):
+    """A replayed schedule and its trace; a regime that only stretches time need not repeat it."""
+
+    schedule: Schedule
+    trace: Trace
+
+
+class Runner:
+    """One study being run into one results folder."""
+
+    def __init__(
+        self,
+        study: Study,
+        store: Store,
+        on_advance: Callable[[Advance], None],
+        stopping: Callable[[], bool],
+    ) -> None:
+        self.study, self.store = study, store
+        self.on_advance, self.stopping = on_advance, stopping
+        self.known: dict[Any, list[Known]] = {}
+        self.done = 0
+        rows = sum(len(entry.variants) + 1 for entry in study.entries)
+        self.batches = rows * len(study.regimes)
+
+    def run(self) -> None:
+        """Tunes, then reports. What is already in the folder is not run again.
+
+        Raises:
+            InterruptedRunError: it was asked to stop; what was finished is in the folder.
+        """
+        try:
+            for batch in tuning(self.study):
+                self._batch(batch)
+            for batch in self._reports():
+                self._batch(batch)
+        finally:
+            self.store.merge()
+
+    def _reports(self) -> list[Batch]:
+        """One batch for each regime and entry: its best variant and step size, other seeds."""
+        runs, traces = load(self.store.folder)
+        batches = []
+        for entry in self.study.entries:
+            variants = {variant.name: variant for variant in entry.variants}
+            for regime in self.study.regimes:
+                chosen = best(runs, traces, regime.name, entry.label, self.study.target)
+                if chosen is None:
+                    self.done += 1
+                    continue
+                variant, step_size = variants[chosen.variant], chosen.step_size
+                batches.append(
+                    Batch(
+                        regime, entry.label, variant, "report", (step_size,),
+                        self.study.report_seeds,
+                    )
+                )
+        return batches
+
+    def _batch(self, batch: Batch) -> None:
+        """Runs one batch and keeps it, unless it is kept already."""
+        configs = [
+            run_config(self.study, batch, step_size, seed)
+            for seed in batch.seeds
+            for step_size in batch.step_sizes
+        ]
+        ids = [run_id(config) for config in configs]
+        what = f"{batch.regime.name}: {batch.label} ({batch.variant.name}), {batch.phase}"
+        self.on_advance(Advance(self.done, self.batches, 0.0, what))
+        if not self.store.finished() >= set(ids):
+            begun = time.monotonic()
+            outcome = self._replay(batch, what)
+            self._keep(batch, configs, ids, outcome, time.monotonic() - begun)
+        self.done += 1
+        if self.stopping():
+            raise InterruptedRunError("stopped on request; the same command goes on from here")
+
+    def _replay(self, batch: Batch, what: str) -> "Outcome":
+        try:
+            schedule = schedule_of(self.study, batch.regime, batch.variant.method)
+        except NoProgressError as error:
+            return Outcome(None, Status.NO_PROGRESS, str(error))
+        if schedule.K < 1:
+            reason = "the virtual time of this regime ends before the first server step"
+            return Outcome(None, Status.NO_PROGRESS, reason)
+        key = (replace(batch.variant.method, step_size=0.0), batch.step_sizes, batch.seeds)
+        for known in self.known.get(key, []):
+            if same_order(known.schedule, schedule):
+                return Outcome(stretched(known.trace, schedule), Status.FINISHED, None)
+        won = False
+
+        def on_record(progress: Progress) -> bool:
+            nonlocal won
+            share = progress.done / progress.steps
+            self.on_advance(Advance(self.done, self.batches, share, what))
+            reached = np.median((progress.grad_norm2 <= self.study.target).any(-1), axis=0)
+            won = batch.phase == "tune" and bool((reached == 1).any())
+            return won
+
+        try:
+            trace = replay(
+                self.study.problem,
+                batch.variant.method,
+                schedule,
+                step_sizes=batch.step_sizes,
+                seeds=batch.seeds,
+                records=record_steps(schedule.K),
+                on_record=on_record,
+                stopping=self.stopping,
+            )
+        except DoptError as error:
+            return Outcome(None, Status.FAILED, str(error))
+        if trace.step[-1] < schedule.K and not won:
+            return Outcome(trace, Status.INTERRUPTED, "stopped on request")
+        self.known.setdefault(key, []).append(Known(schedule, trace))
+        reason = "tuning ended when a step size had reached the target" if won else None
+        return Outcome(trace, Status.FINISHED, reason)
+
+    def _keep(
+        self,
+        batch: Batch,
+        configs: Sequence[dict[str, Any]],
+        ids: Sequence[str],
+        outcome: "Outcome",
+        seconds: float,
+    ) -> None:
+        """Writes the batch; rows of one seed are next to each other, in the grid's order."""
+        shape = (len(batch.seeds), len(batch.step_sizes))
+        runs: list[dict[str, Any]] = []
+        columns: dict[str, list] = {name: [] for name in TRACE_COLUMNS}
+        for index, (config, name) in enumerate(zip(configs, ids, strict=True)):
+            r, g = np.unravel_index(index, shape)
+            status, reason = self._status(outcome, int(r), int(g))
+            runs.append(
+                {
+                    "run_id": name,
+                    **{k: config[k] for k in ("study", "regime", "method", "variant", "phase")},
+                    "compressor": batch.variant.method.compressor.name,
+                    "problem": self.study.problem_config["name"],
+                    "cluster": batch.regime.cluster.describe(),
+                    "step_size": config["step_size"],
+                    "timeline_seed": config["timeline_seed"],
+                    "data_seed": config["data_seed"],
+                    "status": str(status),
+                    "reason": reason,
+                    "seconds": seconds / len(ids),
+                    "peak_memory": peak_memory(),
+                    "versions": json.dumps(versions(), sort_keys=True),
+                    "device": jax.devices()[0].device_kind,
+                    "config": canonical_json(config),
+                }
+            )
+            if outcome.trace is not None:
+                _append(columns, name, outcome.trace, int(r), int(g))
+        digest = hashlib.sha256("".join(ids).encode()).hexdigest()[:16]
+        self.store.write(f"{batch.phase}-{digest}", runs, columns)
+        if outcome.status is Status.INTERRUPTED:
+            raise InterruptedRunError("stopped on request; the same command goes on from here")
+
+    def _status(self, outcome: "Outcome", r: int, g: int) -> tuple[Status, str | None]:
+        """The status of one run of a batch."""
+        if outcome.trace is None or outcome.status is Status.INTERRUPTED:
+            return outcome.status, outcome.reason
+        norm2 = outcome.trace.grad_norm2[r, g]
+        if (norm2 <= self.study.target).any():
+            return Status.TARGET_REACHED, None
+        if not np.isfinite(norm2[-1]):
+            return Status.DIVERGED, "‖∇f(x)‖² is not finite"
+        return Status.FINISHED, outcome.reason
+
+
+class Outcome(NamedTuple):
+    """What became of a batch."""
+
+    trace: Trace | None
+    status: Status
+    reason: str | None
+
+
+TRACE_COLUMNS = (
+    "run_id", "record", "time", "step", "gradients", "bits_up", "bits_down", "value", "gap",
+    "grad_norm2",
+)
+
+
+def _append(columns: dict[str, list], name: str, trace: Trace, r: int, g: int) -> None:
+    M = len(trace.step)
+    columns["run_id"].extend([name] * M)
+    columns["record"].extend(range(M))
+    for column in ("time", "step", "gradients", "bits_up", "bits_down"):
+        columns[column].extend(getattr(trace, column).tolist())
+    for column in ("value", "gap", "grad_norm2"):
+        columns[column].extend(getattr(trace, column)[r, g].tolist())
+
+
+def same_order(known: Schedule, new: Schedule) -> bool:
+    """Whether `new` is the beginning of `known` up to the times: the same work in the same order.
+
+    Then the trace of `known` serves: what happens depends on the order alone.
+    """
+    if type(known) is not type(new) or new.K > known.K:
+        return False
+    if isinstance(known, Repeated) and isinstance(new, Repeated):
+        return np.array_equal(known.which[: new.K], new.which) and all(
+            np.array_equal(a, b)
+            for left, right in zip(known.patterns, new.patterns, strict=True)
+            for a, b in zip(left, right, strict=True)
+        )
+    left, right = known.until(new.K).pruned().arrivals, new.pruned().arrivals
+    return all(np.array_equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+def stretched(trace: Trace, schedule: Schedule) -> Trace:
+    """The beginning of a trace with the times and totals of another schedule of the same order."""
+    kept = trace.step <= schedule.K
+    step, totals = trace.step[kept], schedule.steps
+    return replace(
+        trace,
+        time=schedule.time[step],
+        step=step,
+        gradients=totals.gradients[step],
+        bits_up=totals.bits_up[step],
+        bits_down=totals.bits_down[step],
+        value=trace.value[..., kept],
+        gap=trace.gap[..., kept],
+        grad_norm2=trace.grad_norm2[..., kept],
+    )
+
+
+def versions() -> dict[str, str]:
+    """What computed a run."""
+    return {
+        "dopt": __version__,
+        "jax": jax.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def peak_memory() -> int:
+    """Bytes of the largest resident memory of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
