@@ -58,6 +58,16 @@ class Pattern(NamedTuple):
     dense: npt.NDArray[np.bool_]
     weight: npt.NDArray[np.float64]
 
+    def rows(self, which: npt.NDArray) -> "Pattern":
+        """The chosen rows."""
+        return Pattern(
+            self.worker[which],
+            self.gradients[which],
+            self.messages[which],
+            self.dense[which],
+            self.weight[which],
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Listed:

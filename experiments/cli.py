@@ -91,11 +91,11 @@ def parse(args: Sequence[str]) -> Sweep | Plot | List:
         | Annotated[List, tyro.conf.subcommand("list")]
     )
     return tyro.cli(
-        commands,  # type: ignore[arg-type]
+        commands,
         prog="dopt",
         description=ABOUT,
         args=list(args) or ["--help"],
-        config=(tyro.conf.FlagConversionOff, tyro.conf.HelptextFromCommentsOff),
+        config=(tyro.conf.HelptextFromCommentsOff,),
     )
 
 

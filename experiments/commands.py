@@ -73,8 +73,7 @@ def listing(what: str) -> None:
         "problems": lambda: _classes(dopt.problems, Problem),
         "clusters": lambda: {name: preset.description for name, preset in CLUSTERS.items()},
         "studies": lambda: {
-            f"heterogeneity --preset {name}": preset.description
-            for name, preset in PRESETS.items()
+            f"heterogeneity --preset {name}": preset.description for name, preset in PRESETS.items()
         },
     }
     for kind in kinds if what == "all" else (what,):

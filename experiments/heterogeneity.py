@@ -71,31 +71,26 @@ def _seconds(cluster: Cluster, d: int, settings: Heterogeneity) -> float:
     return settings.rounds * float(rounds[np.isfinite(rounds)].max())
 
 
-def theory_noise_ratio(problem: Problem, target: float) -> float:
-    """S = σ²/ε with the σ² that the problem declares."""
-    return problem.constants.need("sigma2", "the noise ratio of theory") / target
-
-
 def entries_of(settings: Heterogeneity, problem: Problem) -> tuple[Entry, ...]:
-    """The rows of the table."""
+    """The rows of the table; the last one, untuned in S, needs a problem that knows its σ²."""
     d, one = problem.d, RandK(1)
     kept = sorted({max(1, math.ceil(share * d)) for share in settings.kept})
     batches = sorted({noise_batch(S) for S in settings.noise_ratios})
-    S = theory_noise_ratio(problem, settings.target)
-    return (
+    ratios = [Variant(f"S = {S:g}", ShadowheartSGD(1.0, one, S)) for S in settings.noise_ratios]
+    entries = [
         Entry("Minibatch SGD", (Variant("dense", MinibatchSGD(1.0)),)),
         Entry("QSGD", tuple(Variant(f"K = {K}", QSGD(1.0, RandK(K))) for K in kept)),
         Entry("Asynchronous SGD", (Variant("delay-adaptive", AsynchronousSGD(1.0)),)),
         Entry("Rennala SGD", tuple(Variant(f"B = {B}", RennalaSGD(1.0, B)) for B in batches)),
         Entry("SGD One", (Variant("alone", SGDOne(1.0)),)),
-        Entry(
-            "Shadowheart SGD",
-            tuple(
-                Variant(f"S = {S:g}", ShadowheartSGD(1.0, one, S)) for S in settings.noise_ratios
-            ),
-        ),
-        Entry(FROM_THEORY, (Variant(f"S = {S:.3g}", ShadowheartSGD(1.0, one, S)),)),
-    )
+        Entry("Shadowheart SGD", tuple(ratios)),
+    ]
+    sigma2 = problem.constants.sigma2
+    if sigma2 is not None:
+        S = float(sigma2.value) / settings.target
+        untuned = Variant(f"S = {S:.3g}", ShadowheartSGD(1.0, one, S))
+        entries.append(Entry(FROM_THEORY, (untuned,)))
+    return tuple(entries)
 
 
 def build(settings: Heterogeneity, data: str | None) -> Study:

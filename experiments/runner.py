@@ -15,14 +15,14 @@ import jax
 import numpy as np
 
 from dopt import __version__
-from dopt.errors import DoptError, InterruptedRunError, NoProgressError
+from dopt.errors import ConfigurationError, DoptError, InterruptedRunError, NoProgressError
 from dopt.replay import Progress, record_steps, replay
 from dopt.results import Status, canonical_json, run_id
 from dopt.results.read import load
 from dopt.results.store import Store
-from dopt.schedule import Repeated, Schedule
+from dopt.schedule import Listed, Repeated, Schedule
 from dopt.trace import Trace
-from experiments.study import Batch, Study, run_config, schedule_of, tuning
+from experiments.study import Batch, Study, longest_first, run_config, schedule_of, tuning
 from experiments.tuned import best
 
 
@@ -39,10 +39,14 @@ class Advance(NamedTuple):
 
 
 class Known(NamedTuple):
-    """A replayed schedule and its trace; a regime that only stretches time need not repeat it."""
+    """A replayed schedule and its trace, and why it ended early if it did.
+
+    A regime that only stretches time need not repeat it.
+    """
 
     schedule: Schedule
     trace: Trace
+    reason: str | None
 
 
 class Runner:
@@ -66,8 +70,10 @@ class Runner:
         """Tunes, then reports. What is already in the folder is not run again.
 
         Raises:
+            ConfigurationError: the folder holds a study with other settings.
             InterruptedRunError: it was asked to stop; what was finished is in the folder.
         """
+        self._check_folder()
         try:
             for batch in tuning(self.study):
                 self._batch(batch)
@@ -76,13 +82,36 @@ class Runner:
         finally:
             self.store.merge()
 
+    def _check_folder(self) -> None:
+        """Refuses a folder whose runs cannot be compared with those to come."""
+        if not self.store.finished():
+            return
+        regimes = {regime.name: regime for regime in self.study.regimes}
+        for text in load(self.store.folder)[0]["config"]:
+            kept = json.loads(text)
+            now = {
+                "study": self.study.name,
+                "problem": self.study.problem_config,
+                "target": self.study.target,
+                "gradients": self.study.gradients,
+            }
+            if kept["regime"] in regimes:
+                regime = regimes[kept["regime"]]
+                now |= {"cluster": regime.cluster.to_config(), "seconds": regime.seconds}
+            for key, value in now.items():
+                if kept[key] != value:
+                    raise ConfigurationError(
+                        f"{self.store.folder} holds runs with {key} = {kept[key]}, and now {key} = "
+                        f"{value}: they cannot be compared; give another folder with --out"
+                    )
+
     def _reports(self) -> list[Batch]:
         """One batch for each regime and entry: its best variant and step size, other seeds."""
         runs, traces = load(self.store.folder)
         batches = []
         for entry in self.study.entries:
             variants = {variant.name: variant for variant in entry.variants}
-            for regime in self.study.regimes:
+            for regime in longest_first(self.study):
                 chosen = best(runs, traces, regime.name, entry.label, self.study.target)
                 if chosen is None:
                     self.done += 1
@@ -90,7 +119,11 @@ class Runner:
                 variant, step_size = variants[chosen.variant], chosen.step_size
                 batches.append(
                     Batch(
-                        regime, entry.label, variant, "report", (step_size,),
+                        regime,
+                        entry.label,
+                        variant,
+                        "report",
+                        (step_size,),
                         self.study.report_seeds,
                     )
                 )
@@ -124,8 +157,11 @@ class Runner:
             return Outcome(None, Status.NO_PROGRESS, reason)
         key = (replace(batch.variant.method, step_size=0.0), batch.step_sizes, batch.seeds)
         for known in self.known.get(key, []):
-            if same_order(known.schedule, schedule):
-                return Outcome(stretched(known.trace, schedule), Status.FINISHED, None)
+            # A trace that ended early ends there in every regime; a whole one must be long enough.
+            K = int(known.trace.step[-1]) if known.reason else schedule.K
+            if K <= schedule.K and same_order(known.schedule, schedule, K):
+                trace = stretched(known.trace, schedule)
+                return Outcome(trace, Status.FINISHED, known.reason)
         won = False
 
         def on_record(progress: Progress) -> bool:
@@ -151,8 +187,9 @@ class Runner:
             return Outcome(None, Status.FAILED, str(error))
         if trace.step[-1] < schedule.K and not won:
             return Outcome(trace, Status.INTERRUPTED, "stopped on request")
-        self.known.setdefault(key, []).append(Known(schedule, trace))
-        reason = "tuning ended when a step size had reached the target" if won else None
+        early = "tuning ended when a step size had reached the target"
+        reason = early if won else None
+        self.known.setdefault(key, []).append(Known(schedule, trace, reason))
         return Outcome(trace, Status.FINISHED, reason)
 
     def _keep(
@@ -217,7 +254,15 @@ class Outcome(NamedTuple):
 
 
 TRACE_COLUMNS = (
-    "run_id", "record", "time", "step", "gradients", "bits_up", "bits_down", "value", "gap",
+    "run_id",
+    "record",
+    "time",
+    "step",
+    "gradients",
+    "bits_up",
+    "bits_down",
+    "value",
+    "gap",
     "grad_norm2",
 )
 
@@ -232,21 +277,23 @@ def _append(columns: dict[str, list], name: str, trace: Trace, r: int, g: int) -
         columns[column].extend(getattr(trace, column)[r, g].tolist())
 
 
-def same_order(known: Schedule, new: Schedule) -> bool:
-    """Whether `new` is the beginning of `known` up to the times: the same work in the same order.
+def same_order(known: Schedule, new: Schedule, K: int) -> bool:
+    """Whether the first `K` steps of both do the same work in the same order, at whatever times.
 
     Then the trace of `known` serves: what happens depends on the order alone.
     """
-    if type(known) is not type(new) or new.K > known.K:
+    if type(known) is not type(new) or min(known.K, new.K) < K:
         return False
     if isinstance(known, Repeated) and isinstance(new, Repeated):
-        return np.array_equal(known.which[: new.K], new.which) and all(
+        return np.array_equal(known.which[:K], new.which[:K]) and all(
             np.array_equal(a, b)
             for left, right in zip(known.patterns, new.patterns, strict=True)
             for a, b in zip(left, right, strict=True)
         )
-    left, right = known.until(new.K).pruned().arrivals, new.pruned().arrivals
-    return all(np.array_equal(a, b) for a, b in zip(left, right, strict=True))
+    if isinstance(known, Listed) and isinstance(new, Listed):
+        left, right = known.until(K).arrivals, new.until(K).arrivals
+        return all(np.array_equal(a, b) for a, b in zip(left, right, strict=True))
+    return False
 
 
 def stretched(trace: Trace, schedule: Schedule) -> Trace:

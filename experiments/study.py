@@ -9,8 +9,6 @@ share one schedule and one compiled loop, and the unit in which results are kept
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from dopt.methods import Method
 from dopt.problems import Problem
 from dopt.replay import record_steps
@@ -130,19 +128,16 @@ def run_config(study: Study, batch: Batch, step_size: float, seed: int) -> dict[
     }
 
 
+def longest_first(study: Study) -> list[Regime]:
+    """The regimes, the longest virtual time first, so that the others can use its traces."""
+    return sorted(study.regimes, key=lambda regime: -regime.seconds)
+
+
 def tuning(study: Study) -> list[Batch]:
     """All batches that tune."""
     return [
         Batch(regime, entry.label, variant, "tune", study.step_sizes, study.tune_seeds)
         for entry in study.entries
         for variant in entry.variants
-        for regime in study.regimes
+        for regime in longest_first(study)
     ]
-
-
-def time_to_target(
-    time: np.ndarray, grad_norm2: np.ndarray, target: float
-) -> float:
-    """Virtual time of the first record at or below the target, else infinity."""
-    below = np.flatnonzero(grad_norm2 <= target)
-    return float(time[below[0]]) if len(below) else float("inf")

@@ -12,7 +12,7 @@ Dashes = tuple[float, ...]
 
 
 class Style(NamedTuple):
-    """How the curve of a method is drawn; `dashes` are lengths on and off, empty for a full line."""
+    """How the curve of a method is drawn; `dashes` are lengths on and off, none for a full line."""
 
     color: str
     dashes: Dashes
@@ -25,9 +25,14 @@ class Style(NamedTuple):
 
     @property
     def mark(self) -> dict[str, Any]:
-        """The arguments of a matplotlib marker without its shape."""
-        size = 8.0 if self.marker == "*" else 5.5
-        return {"markerfacecolor": self.color, "markeredgecolor": "white", "markersize": size}
+        """The arguments of a matplotlib marker without a line."""
+        return {
+            "marker": self.marker,
+            "linestyle": "",
+            "markerfacecolor": self.color,
+            "markeredgecolor": "white",
+            "markersize": 8.0 if self.marker == "*" else 5.5,  # a star of the same area
+        }
 
 
 FULL: Dashes = ()
@@ -53,6 +58,9 @@ STYLES: dict[str, Style] = {
 TARGET: dict[str, Any] = {"color": "#555555", "linestyle": (0, (3.0, 2.0)), "linewidth": 0.7}
 """The line of the target."""
 
+PANEL_INCHES = (2.33, 2.9)
+"""Three panels are as wide as the text of a two-column paper."""
+
 BAND: dict[str, Any] = {"alpha": 0.15, "linewidth": 0.0}
 """The band between the quartiles."""
 
@@ -61,7 +69,7 @@ _SPARE_DASHES = (FULL, DASHED, DASH_DOT, LONG, DASH_DOT_DOT)
 _SPARE_MARKERS = ("p", "h", "d", "X", "H", "8")
 
 PAPER: dict[str, Any] = {
-    "font.family": "DejaVu Sans",  # has the letters of the regimes' titles, and ships with pyplot
+    "font.family": "DejaVu Sans",  # of matplotlib; it has the letters τ̇ᵢ
     "font.size": 7.0,
     "axes.titlesize": 7.5,
     "axes.labelsize": 7.5,

@@ -10,7 +10,6 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from dopt.errors import DataError
 from dopt.results.read import load
 from experiments.study import Study
 from experiments.theory import Bound, Setting, lower_bound, setting_of, upper_bound
@@ -28,18 +27,14 @@ def summarize(study: Study, folder: Path) -> pd.DataFrame:
     rows = []
     for regime in study.regimes:
         mine = [
-            row
-            for entry in study.entries
-            if (row := _row(study, runs, traces, regime.name, entry.label, setting)) is not None
+            _row(study, runs, traces, regime.name, entry.label, setting) for entry in study.entries
         ]
         mine.sort(key=lambda row: (row["time_to_target"], row["least_grad_norm2"]))
-        first = mine[0]["time_to_target"] if mine else math.inf
+        first = mine[0]["time_to_target"]
         for row in mine:
             reached = math.isfinite(row["time_to_target"]) and first > 0
             row["ratio_to_first"] = row["time_to_target"] / first if reached else math.inf
         rows += mine
-    if not rows:
-        raise DataError(f"there are no finished runs in {folder} yet; run the sweep to its end")
     table = pd.DataFrame(rows)
     table.to_csv(folder / "summary.csv", index=False)
     return table
@@ -51,36 +46,47 @@ def _row(
     traces: pd.DataFrame,
     regime: str,
     label: str,
-    setting: Setting,
-) -> dict[str, Any] | None:
+    setting: Setting | None,
+) -> dict[str, Any]:
     chosen = best(runs, traces, regime, label, study.target)
     mine = runs[
         (runs["phase"] == "report") & (runs["regime"] == regime) & (runs["method"] == label)
     ]
+    bound, lowest = _theory(study, regime, label, chosen.variant if chosen else None, setting)
+    row = {
+        "regime": regime,
+        "method": label,
+        "variant": "",
+        "step_size": math.nan,
+        "at_edge": False,
+        "trials": 0,
+        "time_to_target": math.inf,
+        "ratio_to_first": math.inf,
+        "seeds": 0,
+        "censored": 0,
+        "time_given": 0.0,
+        "bits_to_target": math.inf,
+        "least_grad_norm2": math.inf,
+        "theory_step_size": bound.step_size,
+        "theory_upper_bound": bound.seconds,
+        "worst_case_order": lowest,
+    }
     if chosen is None or mine.empty:
-        return None
+        return row
     mine = mine[(mine["variant"] == chosen.variant) & (mine["step_size"] == chosen.step_size)]
     measured = times_to_target(mine, traces[traces["run_id"].isin(mine["run_id"])], study.target)
     n = int(json.loads(mine["config"].iloc[0])["n"])
-    bound, lowest = _theory(study, regime, label, chosen.variant, setting)
-    reached = np.isfinite(measured["time_to_target"])
-    return {
-        "regime": regime,
-        "method": label,
+    return row | {
         "variant": chosen.variant,
         "step_size": chosen.step_size,
         "at_edge": chosen.at_edge,
         "trials": chosen.trials,
         "time_to_target": _median(measured["time_to_target"]),
-        "ratio_to_first": math.inf,
         "seeds": len(measured),
-        "censored": int((~reached).sum()),
+        "censored": int((~np.isfinite(measured["time_to_target"])).sum()),
         "time_given": float(measured["last"].max()),
         "bits_to_target": _median(measured["bits_to_target"]) / n,
         "least_grad_norm2": _median(measured["least"]),
-        "theory_step_size": bound.step_size,
-        "theory_upper_bound": bound.seconds,
-        "worst_case_order": lowest,
     }
 
 
@@ -91,11 +97,13 @@ def _median(values: pd.Series) -> float:
 
 
 def _theory(
-    study: Study, regime: str, label: str, variant: str, setting: Setting
+    study: Study, regime: str, label: str, variant: str | None, setting: Setting | None
 ) -> tuple[Bound, float]:
+    if setting is None:
+        return Bound(math.nan, math.nan), math.nan
     where = next(r for r in study.regimes if r.name == regime)
     entry = next(e for e in study.entries if e.label == label)
-    method = next(v.method for v in entry.variants if v.name == variant)
+    method = next(v.method for v in entry.variants if variant in (v.name, None))
     d, dtype = study.problem.d, study.problem.dtype
     bits = method.compressor.nbits(d, dtype)
     costs = where.cluster.costs(d=d, dtype=dtype, message_bits=bits)
@@ -105,10 +113,14 @@ def _theory(
 
 def seconds(value: float) -> str:
     """A virtual time for reading."""
-    return f"{value:,.3g}" if value < 1e4 else f"{value:,.0f}" if value < 1e7 else f"{value:.2g}"
+    if not math.isfinite(value):
+        return "none" if value > 0 else ""
+    return f"{value:,.3g}" if value < 1e3 else f"{value:,.0f}" if value < 1e7 else f"{value:.1e}"
 
 
 def _power(step_size: float) -> str:
+    if math.isnan(step_size):
+        return ""
     exponent = math.log2(step_size)
     return f"2^{exponent:.0f}" if exponent == round(exponent) else f"{step_size:.3g}"
 
@@ -118,18 +130,29 @@ def show(table: pd.DataFrame, target: float, console: Console) -> None:
     out = Table(
         title=f"Virtual time to ‖∇f(x)‖² ≤ {target:g} (medians over reporting seeds)",
         caption=(
-            "* step size at the edge of the grid.  > never reached within the time shown "
-            "(censored).  Theory: bound of the method's own theorem at theory's step size, with "
-            "the problem's declared constants.  Worst case: order of the lower bound, constant 1."
+            "* best step size at the edge of the grid; trials: variants × step sizes tried.\n"
+            "> not reached within the time shown (censored); no step: not even one server step.\n"
+            "theory ≤: what the method's theorem promises at theory's own step size, from the "
+            "problem's declared constants.\n"
+            "worst case: lower bound of compressed methods, order with constant 1; an easy problem "
+            "may beat it."
         ),
         caption_justify="left",
         title_justify="left",
         pad_edge=False,
     )
-    right = ("step size", "trials", "time [s]", "ratio", "bits/worker", "theory ≤ [s]", "worst case")
+    numbers = (
+        "step size",
+        "trials",
+        "time [s]",
+        "ratio",
+        "bits/worker",
+        "theory ≤ [s]",
+        "worst case",
+    )
     for name in ("regime", "method", "variant"):
         out.add_column(name, no_wrap=True)
-    for name in right:
+    for name in numbers:
         out.add_column(name, justify="right", no_wrap=True)
     previous = None
     for row in table.to_dict("records"):
@@ -137,6 +160,8 @@ def show(table: pd.DataFrame, target: float, console: Console) -> None:
             out.add_section()
         reached = math.isfinite(row["time_to_target"])
         time = seconds(row["time_to_target"]) if reached else f"> {seconds(row['time_given'])}"
+        if not row["seeds"]:
+            time = "no step"
         if reached and row["censored"]:
             time += f" ({row['censored']} of {row['seeds']} >)"
         out.add_row(

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from compressors import Unbiased
 from dopt.costs import Costs
 from dopt.methods import (
     QSGD,
@@ -50,13 +51,16 @@ class Setting(NamedTuple):
     d: int
 
 
-def setting_of(problem: Problem, target: float) -> Setting:
-    """L, σ², Δ = f(x⁰) − f* and ε of a problem, bounds where exact values are not known."""
-    constants, who = problem.constants, "the theory columns"
-    gap = float(problem.value(problem.start())) - constants.need("f_star", who)
-    return Setting(
-        constants.need("L", who), constants.need("sigma2", who), gap, target, problem.d
-    )
+def setting_of(problem: Problem, target: float) -> Setting | None:
+    """L, σ², Δ = f(x⁰) − f* and ε of a problem, bounds where exact values are not known.
+
+    `None` where the problem does not know one of them: then theory promises nothing.
+    """
+    L, sigma2, f_star = (getattr(problem.constants, name) for name in ("L", "sigma2", "f_star"))
+    if L is None or sigma2 is None or f_star is None:
+        return None
+    gap = float(problem.value(problem.start())) - f_star.value
+    return Setting(L.value, sigma2.value, gap, target, problem.d)
 
 
 def upper_bound(method: Method, costs: Costs, s: Setting) -> Bound:
@@ -66,7 +70,7 @@ def upper_bound(method: Method, costs: Costs, s: Setting) -> Bound:
     if isinstance(method, MinibatchSGD):
         guarantee = minibatch_sgd(s.L, s.eps, s.sigma2, n)
         per_step = float(dense.max())
-    elif isinstance(method, QSGD):
+    elif isinstance(method, QSGD) and isinstance(method.compressor, Unbiased):
         omega = method.compressor.omega(s.d).value
         guarantee = qsgd(s.L, s.eps, s.sigma2, omega, n)
         per_step = float((costs.h + costs.tau + costs.tau_down).max())

@@ -21,9 +21,10 @@ def times_to_target(runs: pd.DataFrame, traces: pd.DataFrame, target: float) -> 
     The target is reached at the first record with ‖∇f(x)‖² ≤ target. `least` is the smallest
     squared norm seen, `last` the last virtual time.
     """
-    finite = traces.assign(grad_norm2=traces["grad_norm2"].fillna(np.inf))
-    below = finite[finite["grad_norm2"] <= target].groupby("run_id", observed=True)
-    every = finite.groupby("run_id", observed=True)
+    norm2 = traces["grad_norm2"].fillna(np.inf)
+    finite = traces.assign(run_id=traces["run_id"].astype(str), grad_norm2=norm2)
+    below = finite[norm2 <= target].groupby("run_id")
+    every = finite.groupby("run_id")
     table = pd.DataFrame(
         {
             "time_to_target": below["time"].first(),
@@ -32,7 +33,6 @@ def times_to_target(runs: pd.DataFrame, traces: pd.DataFrame, target: float) -> 
             "last": every["time"].last(),
         }
     )
-    table.index = table.index.astype(str)
     joined = runs.join(table, on="run_id")
     columns = ["time_to_target", "bits_to_target", "least"]
     joined[columns] = joined[columns].astype(float).fillna(np.inf)
@@ -47,9 +47,7 @@ def best(
     Ties, and pairs that never reach it, are ordered by the median of the smallest squared norm
     seen. `None` where no tuning run of the method has a trace.
     """
-    mine = runs[
-        (runs["phase"] == "tune") & (runs["regime"] == regime) & (runs["method"] == label)
-    ]
+    mine = runs[(runs["phase"] == "tune") & (runs["regime"] == regime) & (runs["method"] == label)]
     measured = times_to_target(mine, traces[traces["run_id"].isin(mine["run_id"])], target)
     measured = measured[np.isfinite(measured["least"])]
     if measured.empty:

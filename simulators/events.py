@@ -26,7 +26,10 @@ class Limits(NamedTuple):
 
 @dataclass(slots=True)
 class _Worker:
-    """What a worker is doing. Chains of equal jobs end at `base + links·seconds`."""
+    """What a worker is doing: `running` since `ready`, when its model was there.
+
+    Chains of equal jobs end at `base + links·seconds`.
+    """
 
     job: int = -1
     version: int = -1
@@ -35,7 +38,7 @@ class _Worker:
     base: float = 0.0
     links: int = 0
     seconds: float = 0.0
-    begun: float = 0.0
+    ready: float = 0.0
 
     @property
     def end(self) -> float:
@@ -73,18 +76,25 @@ class Engine:
         """Bits of one message of a job."""
         return self.costs.dense_bits if assign.dense else self.costs.message_bits
 
+    def compute(self, assign: Assign) -> float:
+        """Seconds of the gradients of a job: 0 for none, even where one would be infinite."""
+        return assign.gradients * self.h[assign.worker] if assign.gradients else 0.0
+
+    def message(self, assign: Assign) -> float:
+        """Seconds of one message of a job."""
+        return (self.tau_dense if assign.dense else self.tau)[assign.worker]
+
     def assign(self, assign: Assign, arrived: int) -> None:
         """The worker begins now; if it has just `arrived` with an equal job, its chain goes on."""
         index, worker = assign.worker, self.workers[assign.worker]
-        seconds = assign.gradients * self.h[index]
+        worker.ready, seconds = self.exact, self.compute(assign)
         if assign.messages:
-            tau = self.tau_dense[index] if assign.dense else self.tau[index]
-            seconds += assign.messages * tau
+            seconds += assign.messages * self.message(assign)
             if worker.received != self.version:
                 seconds += self.tau_down[index]
+                worker.ready += self.tau_down[index]
                 self.totals.bits_down += self.costs.dense_bits
                 worker.received = self.version
-        worker.begun = self.exact
         if index == arrived and seconds == worker.seconds:
             worker.links += 1
         else:
@@ -101,16 +111,17 @@ class Engine:
         worker = self.workers[index]
         if worker.running is None:
             return
-        job, left = worker.running, self.exact - worker.begun
-        h = self.h[index]
-        done = min(job.gradients, int(left / h)) if h else job.gradients
-        self.totals.gradients += done
-        tau = self.tau_dense[index] if job.dense else self.tau[index]
-        left -= job.gradients * h
-        if job.messages and left >= 0:
-            sent = min(job.messages, int(left / tau)) if tau else job.messages
-            self.totals.bits_up += sent * self.bits(job)
-        worker.running = None
+        job, worker.running = worker.running, None
+        left = self.exact - worker.ready
+        self.totals.gradients += self.finished(job.gradients, self.h[index], left)
+        left -= self.compute(job)
+        self.totals.bits_up += self.finished(job.messages, self.message(job), left) * self.bits(job)
+
+    def finished(self, asked: int, each: float, seconds: float) -> int:
+        """How many of the acts `asked` of a worker end within `seconds`, give or take a tick."""
+        if seconds < -self.tick:
+            return 0
+        return min(asked, int((seconds + self.tick) / each)) if each else asked
 
     def arrive(self) -> tuple[int, Assign]:
         """The next arrival: advances the clock and the totals."""

@@ -1,8 +1,11 @@
-"""Every method with a small problem and a cluster on which all its branches are taken."""
+"""Every method on a small problem and a cluster where all of its branches are taken."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -20,12 +23,13 @@ from dopt.methods import (
     ShadowheartSGD,
 )
 from dopt.problems import Problem, from_loss
-from dopt.schedule import Schedule
+from dopt.replay.plain import plain_replay
+from dopt.schedule import Listed, Schedule
 from simulators import timeline
 from simulators.cluster import Cluster
 
 
-D, N = 20, 6
+D, N, STEPS = 20, 6, 30
 
 METHODS: dict[str, Callable[[int, int], Method]] = {
     "minibatch": lambda d, n: MinibatchSGD(0.1),
@@ -36,43 +40,85 @@ METHODS: dict[str, Callable[[int, int], Method]] = {
     "rennala": lambda d, n: RennalaSGD(0.1, batch=n + 1),
     "rennala-stop": lambda d, n: RennalaSGD(0.1, batch=n + 1, stop=True),
     "sgd-one": lambda d, n: SGDOne(0.05),
-    "shadowheart": lambda d, n: ShadowheartSGD(0.1, RandK(d // 5), noise_ratio=5.0),
-    "shadowheart-clip": lambda d, n: ShadowheartSGD(0.1, RandK(d // 5), noise_ratio=5.0, clip=True),
+    "shadowheart": lambda d, n: ShadowheartSGD(0.1, RandK(d // 5), noise_ratio=3.0),
+    "shadowheart-clip": lambda d, n: ShadowheartSGD(0.1, RandK(d // 5), noise_ratio=3.0, clip=True),
     "ef21": lambda d, n: EF21(0.1, TopK(d // 5)),
     "marina": lambda d, n: MARINA(0.1, RandK(d // 5), p=0.3),
 }
 
 
-def _half_mean_square(x, examples):
+def _loss(x, examples):
     a, y = examples
-    return 0.5 * jnp.mean((a @ x - y) ** 2)
+    return jnp.mean((a @ x - y) ** 2) / 2
 
 
 @cache
-def least_squares(d: int = D, n: int | None = N, dtype: type = np.float64) -> Problem:
-    """Least squares whose workers (parts of the data) have far-apart minima."""
+def least_squares(d: int = D, n: int = N, dtype: Any = np.float64) -> Problem:
+    """f_i(x) = ‖A_i x − y_i‖²/20, with minima far apart; L is about 2, mu about 0.1."""
     rng = np.random.default_rng(0)
-    rows, parts = 10, n or 1
-    a = rng.standard_normal((parts, rows, d)) / np.sqrt(2)
-    y = np.einsum("prd,pd->pr", a, rng.standard_normal((parts, d)))
+    a = rng.standard_normal((n, 10, d))
+    y = np.einsum("nrd,nd->nr", a, 1 + rng.standard_normal((n, d)))
     data = (a.reshape(-1, d).astype(dtype), y.reshape(-1).astype(dtype))
-    return from_loss(_half_mean_square, np.ones(d, dtype), data, batch=5, n=n)
+    return from_loss(_loss, np.zeros(d, dtype), data, batch=5, n=n)
 
 
 def cluster(n: int = N) -> Cluster:
-    """Times far apart: one worker so slow that its gradients are stale, links from cheap to dear."""
-    h = np.array([1.013, 1.471, 2.339, 0.877, 3.617, 29.873])[:n]
-    uplink = np.array([0.0571, 0.0037, 0.2113, 0.1117, 0.0293, 1.931])[:n]
-    return Cluster(h, uplink)
+    """Times that never tie, links from cheap to dear, and a last worker of stale gradients."""
+    h = np.array([1.013, 1.471, 1.559, 0.877, 3.617, 29.873])
+    uplink = np.array([0.0571, 0.3727, 0.3113, 0.0037, 0.7129, 1.931])
+    return Cluster(h[:n], uplink[:n])
 
 
 def costs_for(method: Method, problem: Problem, workers: Cluster | None = None) -> Costs:
-    """What the cluster charges the method on the problem."""
+    """What the cluster charges for the method on the problem."""
     bits = method.compressor.nbits(problem.d, problem.dtype)
     return (workers or cluster()).costs(d=problem.d, dtype=problem.dtype, message_bits=bits)
 
 
-def schedule_for(method: Method, problem: Problem, steps: int, *, seed: int = 0) -> Schedule:
-    """The first server steps of the method on the cluster."""
-    costs = costs_for(method, problem)
-    return timeline(method.policy(costs, problem.d), costs, steps=steps, seed=seed)
+def schedule_for(
+    method: Method, problem: Problem, *, steps: int = STEPS, workers: Cluster | None = None
+) -> Schedule:
+    """The method's first server steps on the cluster."""
+    costs = costs_for(method, problem, workers)
+    return timeline(method.policy(costs, problem.d), costs, steps=steps)
+
+
+def listed(schedule: Schedule) -> Listed:
+    """The schedule with all its arrivals."""
+    return schedule if isinstance(schedule, Listed) else schedule.listed()
+
+
+@jax.jit
+def measures(problem, models):
+    return jax.vmap(problem.value_and_grad)(models)
+
+
+class Run(NamedTuple):
+    """A method of the family, its schedule, and what the plain replay makes of it."""
+
+    problem: Problem
+    method: Method
+    schedule: Schedule
+    models: np.ndarray
+    value: np.ndarray
+    grad_norm2: np.ndarray
+
+
+@cache
+def run(name: str) -> Run:
+    """The reference that other ways to run a method are compared with; computed once."""
+    problem, method = least_squares(), METHODS[name](D, N)
+    schedule = schedule_for(method, problem)
+    models = np.stack(plain_replay(problem, method, listed(schedule)))
+    value, gradient = measures(problem, models)
+    norm2 = np.sum(np.asarray(gradient) ** 2, axis=1)
+    return Run(problem, method, schedule, models, np.asarray(value), norm2)
+
+
+def same(trace, value, grad_norm2, x):
+    """The trace has these numbers, up to the rounding of sums in another order."""
+    np.testing.assert_allclose(trace.value, np.broadcast_to(value, trace.value.shape), rtol=1e-12)
+    np.testing.assert_allclose(
+        trace.grad_norm2, np.broadcast_to(grad_norm2, trace.grad_norm2.shape), rtol=1e-12
+    )
+    np.testing.assert_allclose(trace.x, np.broadcast_to(x, trace.x.shape), rtol=0, atol=1e-12)

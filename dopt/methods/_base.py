@@ -23,7 +23,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, Shaped
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, Shaped
 
 from compressors import Code, Compressor, message_key
 from dopt.costs import Costs
@@ -112,7 +112,7 @@ class Method(abc.ABC):
         *,
         key: PRNGKeyArray,
     ) -> Float[Array, " d"]:
-        """The vector to send; `models[0]` is the version that was read, `models[1]` the one before."""
+        """The vector to send; `models[0]` is the version it read, `models[1]` the one before."""
 
     @abc.abstractmethod
     def remember(
@@ -167,7 +167,7 @@ class Method(abc.ABC):
         models: tuple[Float[Array, " d"], ...],
         jobs: Job,
         *,
-        keys: Shaped[PRNGKeyArray, " P"],
+        keys: Key[Array, " P"],
     ) -> tuple[Memory, Float[Array, " d"]]:
         """`absorb` of `work` of a batch of jobs that read the same models."""
 
@@ -227,7 +227,7 @@ class GradientMethod(Method):
         models: tuple[Float[Array, " d"], ...],
         jobs: Job,
         *,
-        keys: Shaped[PRNGKeyArray, " P"],
+        keys: Key[Array, " P"],
     ) -> tuple[Memory, Float[Array, " d"]]:
         """As `Method.gather`; dense gradients are summed without a vector per job."""
         if not jobs.dense:

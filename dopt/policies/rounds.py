@@ -13,7 +13,7 @@ from dopt.schedule import Pattern
 
 
 def pattern(
-    workers: Iterable[int],
+    workers: Iterable[int] | Int[np.ndarray, " P"],
     *,
     gradients: int | Int[np.ndarray, " P"] = 1,
     messages: int | Int[np.ndarray, " P"] = 1,

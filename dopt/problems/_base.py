@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from compressors import Constant
 from dopt.errors import ConfigurationError
@@ -135,7 +135,7 @@ class Problem(abc.ABC):
         counts: Int[Array, " P"],
         weights: Float[Array, " P"],
         *,
-        keys: PRNGKeyArray,
+        keys: Key[Array, " P"],
         workers: Int[Array, " P"],
         most: int,
     ) -> Float[Array, " d"]:

@@ -1,6 +1,8 @@
 """From a schedule to what the compiled loop reads: jobs grouped by kind, steps cut into chunks.
 
-A *kind* is what fixes shapes: dense or compressed, and powers of two above b and m. A *turn* of the
+A *kind* is what fixes shapes: dense or compressed, a power of four above b, one message or many.
+Few kinds, since each costs a compilation; several, since jobs are padded to the bounds of their
+kind. A *turn* of the
 loop is a server step (`rounds`: all its arrivals read one version and are computed side by side) or
 a single arrival (`events`: for any schedule).
 """
@@ -89,11 +91,6 @@ class RepeatedFeed:
 Feed = ListedFeed | RepeatedFeed
 
 
-def _above(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The powers of two at or above."""
-    return 2 ** np.ceil(np.log2(np.maximum(counts, 1))).astype(np.int64)
-
-
 def _kinds(rows: Arrivals | Pattern) -> tuple[list[tuple[bool, int, int]], npt.NDArray[np.int64]]:
     """The kinds (dense, most_gradients, most_messages) that occur, and the kind of every row."""
     if len(rows.gradients) and rows.gradients.max() >= 2**30:
@@ -102,8 +99,9 @@ def _kinds(rows: Arrivals | Pattern) -> tuple[list[tuple[bool, int, int]], npt.N
             "raise h of the fastest workers, or lower the noise ratio"
         )
     dense = rows.dense | (rows.messages == 0)
-    messages = np.where(dense, 1, _above(rows.messages))
-    table = np.stack([dense, _above(rows.gradients), messages], axis=1)
+    gradients = 4 ** np.ceil(np.log2(np.maximum(rows.gradients, 1)) / 2).astype(np.int64)
+    messages = np.where(dense | (rows.messages == 1), 1, rows.messages.max(initial=1))
+    table = np.stack([dense, gradients, messages], axis=1)
     kinds, index = np.unique(table, axis=0, return_inverse=True)
     return [(bool(k[0]), int(k[1]), int(k[2])) for k in kinds], index.reshape(-1)
 
@@ -146,7 +144,10 @@ class Feeder:
         for index, pattern in enumerate(schedule.patterns):
             kinds, kind = _kinds(pattern)
             for k, what in enumerate(kinds):
-                rows = Pattern(*(column[kind == k] for column in pattern))
+                # Jobs of like size next to each other: a block takes as long as its largest.
+                mine = np.flatnonzero(kind == k)
+                mine = mine[np.lexsort((pattern.gradients[mine], pattern.messages[mine]))]
+                rows = pattern.rows(mine)
                 place = (np.arange(len(rows.worker)),)
                 jobs.append(_jobs(rows, what, place, rows.worker.shape, schedule.n))
                 patterns.append(index)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from dopt.methods import Job, Memory, Method, Server, job_key
 from dopt.problems import Problem
@@ -59,21 +59,32 @@ def _gather(
         return workers, total
 
     P = jobs.worker.shape[0]
-    if block >= P:
+    if P <= block:
         return some(workers, jobs)
-    whole = P // block * block
-    parts = jax.tree.map(lambda a: a[:whole].reshape(-1, block), jobs)
+    count = -(-P // block)
+    size = -(-P // count)
+
+    def parts(a: Array, empty: float) -> Array:
+        filled = jnp.concatenate([a, jnp.full(count * size - P, empty, a.dtype)])
+        return filled.reshape(count, size)
+
+    # Empty places: a worker that nothing is written to, and no weight.
+    nobody = jnp.iinfo(jobs.worker.dtype).max
+    padded = replace(
+        jobs,
+        worker=parts(jobs.worker, nobody),
+        job=parts(jobs.job, 0),
+        gradients=parts(jobs.gradients, 1),
+        messages=parts(jobs.messages, 1),
+        weight=parts(jobs.weight, 0),
+    )
 
     def turn(carry: tuple, jobs: Job) -> tuple[tuple, None]:
         workers, total = carry
         workers, more = some(workers, jobs)
         return (workers, total + more), None
 
-    (workers, total), _ = jax.lax.scan(turn, (workers, jnp.zeros_like(models[0])), parts)
-    if whole < P:
-        workers, more = some(workers, jax.tree.map(lambda a: a[whole:], jobs))
-        total = total + more
-    return workers, total
+    return jax.lax.scan(turn, (workers, jnp.zeros_like(models[0])), padded)[0]
 
 
 def _turn(
@@ -113,7 +124,7 @@ def advance(
     problem: Problem,
     method: Method,
     step_sizes: Float[Array, " G"],
-    keys: Shaped[PRNGKeyArray, " R"],
+    keys: Key[Array, " R"],
     carry: Carry,
     feed: Feed,
     first: Int[Array, ""],

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from compressors import Message, message_key
+from dopt.errors import ConfigurationError
 from dopt.methods import Job, Memory, Method, Server, job_key, streams
 from dopt.problems import Problem
 from dopt.schedule import Arrivals, Listed
@@ -114,10 +115,20 @@ def single_job(row: Arrivals) -> Job:
     )
 
 
+def check_workers(problem: Problem, n: int) -> None:
+    """Raises `ConfigurationError` unless the problem has data for each of `n` workers."""
+    if problem.n not in (None, n):
+        raise ConfigurationError(
+            f"the cluster has {n} workers and the problem has data for {problem.n}; "
+            f"take {problem.n} workers, or cut the data into {n} parts"
+        )
+
+
 def plain_replay(
     problem: Problem, method: Method, schedule: Listed, *, seed: int = 0, x0: Array | None = None
 ) -> list[Float[Array, " d"]]:
     """The models x⁰, ..., x^K of one run, computed job by job with packed messages."""
+    check_workers(problem, schedule.n)
     functions = Functions(problem, replace(method, step_size=jnp.asarray(method.step_size)))
     run = jax.random.key(seed)
     x = problem.start() if x0 is None else x0

@@ -17,13 +17,14 @@ from dopt.methods import Method
 from dopt.problems import Problem
 from dopt.replay.feeds import By, Feed, Feeder, choose
 from dopt.replay.loop import Carry, advance, begin, measure
-from dopt.schedule import Listed, Schedule
+from dopt.replay.plain import check_workers
+from dopt.schedule import Listed, Repeated, Schedule
 from dopt.trace import Trace
 
 
 RECORDS_PER_OCTAVE = 32
 PIECE_SECONDS = 0.5
-BLOCK_BYTES = 2**25
+BLOCK_BYTES = 2**23
 """Vectors that are alive side by side within one turn, in bytes: about a share of the cache."""
 
 
@@ -107,17 +108,30 @@ def replay(
         The trace; every number in it is float64 on the host.
 
     Raises:
-        ConfigurationError: no server step, or one run does not fit into memory.
+        ConfigurationError: no server step, another number of workers than the problem has, a bad
+            step size or record, no run, or one run does not fit into memory.
+        UnsupportedError: `by` is "rounds" and the schedule has none.
     """
     if schedule.K < 1:
         raise ConfigurationError(
             "the schedule has no server step: its limit ends before the first one; raise it"
         )
+    check_workers(problem, schedule.n)
     sizes = np.atleast_1d(np.asarray(method.step_size if step_sizes is None else step_sizes, float))
     if not np.all(np.isfinite(sizes) & (sizes > 0)):
         raise ConfigurationError(f"step sizes must be positive and finite, got {sizes.tolist()}")
     data_seeds = np.asarray(seeds, np.int64)
+    if not sizes.size or not data_seeds.size:
+        raise ConfigurationError(
+            f"{sizes.size} step sizes and {data_seeds.size} seeds are no run; give one of each"
+        )
     steps = record_steps(schedule.K) if records is None else records
+    if not len(steps) or steps[0] != 0 or np.any(np.diff(steps) <= 0) or steps[-1] > schedule.K:
+        raise ConfigurationError(
+            f"records must increase from 0 to at most K = {schedule.K}, got {steps.tolist()}"
+        )
+    if isinstance(schedule, Repeated) and by == "events":
+        schedule = schedule.listed()
     if isinstance(schedule, Listed) and not method.stateful:
         schedule = schedule.pruned()
     start = problem.start() if x0 is None else jnp.asarray(x0, problem.dtype)
@@ -133,6 +147,9 @@ def replay(
                 break
         steps = steps[: m + 1]
         x[r, g] = np.asarray(runner.carry.server.x)
+    # A model beyond the range of floats stays there: what it measures afterwards is no progress.
+    lost = np.logical_or.accumulate(~(np.isfinite(value) & np.isfinite(norm2)), axis=-1)
+    value[lost] = norm2[lost] = np.nan
     f_star = problem.constants.f_star
     totals = schedule.steps
     return Trace(

@@ -127,7 +127,7 @@ X = jnp.array([1.0, -2.0, 3.0, 0.0, 0.0])
 def test_sum_and_loop_agree_in_distribution(noise, check_moments):
     problem = TridiagonalQuadratic(5, 1e-3, noise)
     A, b = dense(5, 1e-3)
-    gradient = A @ X - b
+    gradient = A @ np.asarray(X) - b
     variance = np.full(5, 0.0 if noise == NoNoise() else 0.16)
     if isinstance(noise, ProgressiveNoise):
         # Only the fourth coordinate is at risk, with ∂f = −x_3/4.
