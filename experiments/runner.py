@@ -20,7 +20,7 @@ from dopt.replay import Progress, record_steps, replay
 from dopt.results import Status, canonical_json, run_id
 from dopt.results.read import load
 from dopt.results.store import Store
-from dopt.schedule import Listed, Repeated, Schedule
+from dopt.schedule import Arrivals, Listed, Pattern, Repeated, Schedule
 from dopt.trace import Trace
 from experiments.study import Batch, Study, longest_first, run_config, schedule_of, tuning
 from experiments.tuned import best
@@ -187,10 +187,9 @@ class Runner:
             return Outcome(None, Status.FAILED, str(error))
         if trace.step[-1] < schedule.K and not won:
             return Outcome(trace, Status.INTERRUPTED, "stopped on request")
-        early = "tuning ended when a step size had reached the target"
-        reason = early if won else None
-        self.known.setdefault(key, []).append(Known(schedule, trace, reason))
-        return Outcome(trace, Status.FINISHED, reason)
+        early = "tuning ended when a step size had reached the target" if won else None
+        self.known.setdefault(key, []).append(Known(schedule, trace, early))
+        return Outcome(trace, Status.FINISHED, early)
 
     def _keep(
         self,
@@ -285,15 +284,18 @@ def same_order(known: Schedule, new: Schedule, K: int) -> bool:
     if type(known) is not type(new) or min(known.K, new.K) < K:
         return False
     if isinstance(known, Repeated) and isinstance(new, Repeated):
+        patterns = zip(known.patterns, new.patterns, strict=True)
         return np.array_equal(known.which[:K], new.which[:K]) and all(
-            np.array_equal(a, b)
-            for left, right in zip(known.patterns, new.patterns, strict=True)
-            for a, b in zip(left, right, strict=True)
+            _same_rows(left, right) for left, right in patterns
         )
     if isinstance(known, Listed) and isinstance(new, Listed):
-        left, right = known.until(K).arrivals, new.until(K).arrivals
-        return all(np.array_equal(a, b) for a, b in zip(left, right, strict=True))
+        return _same_rows(known.until(K).arrivals, new.until(K).arrivals)
     return False
+
+
+def _same_rows(left: Arrivals | Pattern, right: Arrivals | Pattern) -> bool:
+    columns = zip(left._asdict().values(), right._asdict().values(), strict=True)
+    return all(np.array_equal(a, b) for a, b in columns)
 
 
 def stretched(trace: Trace, schedule: Schedule) -> Trace:
