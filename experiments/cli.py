@@ -1,6 +1,7 @@
 """The command `dopt`. It imports nothing heavy until a command needs it, so that help is quick."""
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -72,19 +73,19 @@ class List:
 
 def _preset(args: Sequence[str]) -> str:
     """The preset that the arguments name, before they are parsed: it decides their defaults."""
-    for index, arg in enumerate(args):
-        if arg == "--preset" and index + 1 < len(args):
-            return args[index + 1]
-        if arg.startswith("--preset="):
-            return arg.partition("=")[2]
-    return "quick"
+    name = "quick"
+    for arg, value in zip(args, [*args[1:], ""], strict=True):
+        if arg == "--preset":
+            name = value
+        elif arg.startswith("--preset="):
+            name = arg.partition("=")[2]
+    return name
 
 
 def parse(args: Sequence[str]) -> Sweep | Plot | List:
     """The command that the arguments give; exits with 2 and a hint where they are wrong."""
-    name = _preset(args)
-    chosen = PRESETS.get(name, PRESETS["quick"])
-    sweep = Sweep("heterogeneity", settings=chosen.settings)
+    chosen = PRESETS.get(_preset(args), PRESETS["quick"])
+    sweep = Sweep(tyro.MISSING, settings=chosen.settings)
     commands = (
         Annotated[Sweep, tyro.conf.subcommand("sweep", default=sweep)]
         | Annotated[Plot, tyro.conf.subcommand("plot")]
@@ -101,17 +102,25 @@ def parse(args: Sequence[str]) -> Sweep | Plot | List:
 
 def main() -> None:
     """The entry point: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
-    command = parse(sys.argv[1:])
-    logging.basicConfig(format="%(name)s: %(message)s")
-    if isinstance(command, Sweep) and command.verbose:
-        logging.getLogger("dopt").setLevel(logging.INFO)
-    sys.exit(_run(command))
+    try:
+        code = _run(parse(sys.argv[1:]))
+    except KeyboardInterrupt:
+        _complain("stopped on request")
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # The reader has left, as in `dopt list | head -1`; nothing is left to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = FAILED
+    sys.exit(code)
 
 
 def _run(command: Sweep | Plot | List) -> int:
-    from dopt.errors import ConfigurationError, DoptError, InterruptedRunError
+    from dopt.errors import ConfigurationError, DataError, DoptError, InterruptedRunError
     from experiments import commands
 
+    logging.basicConfig(format="%(name)s: %(message)s")
+    if isinstance(command, Sweep) and command.verbose:
+        logging.getLogger("dopt").setLevel(logging.INFO)
     try:
         if isinstance(command, Sweep):
             commands.sweep(
@@ -121,12 +130,14 @@ def _run(command: Sweep | Plot | List) -> int:
             commands.plot(command.folder)
         else:
             commands.listing(command.what)
-    except InterruptedRunError as error:
-        commands.complain(str(error))
-        return INTERRUPTED
-    except (DoptError, ValueError) as error:
-        if not isinstance(error, DoptError):
-            raise
-        commands.complain(str(error))
-        return WRONG_USAGE if isinstance(error, ConfigurationError) else FAILED
+    except DoptError as error:
+        _complain(str(error))
+        if isinstance(error, InterruptedRunError):
+            return INTERRUPTED
+        return WRONG_USAGE if isinstance(error, ConfigurationError | DataError) else FAILED
     return DONE
+
+
+def _complain(message: str) -> None:
+    """One sentence on standard error."""
+    sys.stderr.write(f"dopt: {message}\n")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, ModuleType
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
@@ -18,7 +19,7 @@ import compressors
 import dopt.methods
 import dopt.problems
 from compressors import Compressor
-from dopt.errors import DataError
+from dopt.errors import DataError, DoptError
 from dopt.methods import Method
 from dopt.problems import Problem
 from dopt.results.read import load
@@ -31,8 +32,11 @@ from experiments.summary import show, summarize
 from simulators.presets import PRESETS as CLUSTERS
 
 
-out = Console(width=None if os.isatty(1) else 160, highlight=False)
-err = Console(stderr=True, highlight=False)
+PLAIN: Any = {"highlight": False, "markup": False, "emoji": False}
+"""Names of files and clusters are printed as they are, whatever brackets and colons they hold."""
+
+out = Console(width=None if os.isatty(1) else 160, **PLAIN)
+err = Console(stderr=True, **PLAIN)
 
 
 def sweep(settings: Heterogeneity, *, folder: Path, data: str | None, quiet: bool) -> None:
@@ -44,6 +48,12 @@ def sweep(settings: Heterogeneity, *, folder: Path, data: str | None, quiet: boo
     paths = draw(folder)
     show(table, study.target, out)
     _say_where(folder, paths)
+    failed = int(table["failed"].sum())
+    if failed:
+        raise DoptError(
+            f"{failed} runs failed, for the reasons given above and in the column `reason` of "
+            "runs.parquet; the table is without them, and the same command tries them again"
+        )
 
 
 def plot(folder: Path) -> None:
@@ -56,13 +66,15 @@ def plot(folder: Path) -> None:
             f"{folder} has figures now but no summary.csv: its sweep did not end; run the same "
             "sweep again, it computes only what is missing"
         )
-    show(pd.read_csv(summary), json.loads(runs["config"].iloc[0])["target"], out)
+    table = pd.read_csv(summary).fillna({"variant": ""})
+    show(table, json.loads(runs["config"].iloc[0])["target"], out)
     _say_where(folder, paths)
 
 
 def _say_where(folder: Path, paths: list[Path]) -> None:
     names = ", ".join(path.name for path in paths if path.suffix == ".png")
-    out.print(f"In {folder}: runs.parquet, traces.parquet, summary.csv, {names} (and PDF)")
+    files = f"runs.parquet, traces.parquet, summary.csv, {names} (and PDF)"
+    out.print(f"In {folder}: {files}", soft_wrap=True)
 
 
 def listing(what: str) -> None:
@@ -93,11 +105,6 @@ def _classes(module: ModuleType, kind: type) -> dict[str, str]:
     }
 
 
-def complain(message: str) -> None:
-    """One sentence on standard error."""
-    err.print(f"dopt: {message}", markup=False)
-
-
 @contextmanager
 def _signals() -> Iterator[Callable[[], bool]]:
     """Turns the first SIGINT or SIGTERM into a request to stop; a second one quits at once."""
@@ -126,7 +133,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[Advance], None]]:
         yield _lines()
     else:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
             TimeElapsedColumn(),
@@ -151,6 +158,7 @@ def _lines() -> Callable[[Advance], None]:
         nonlocal last
         if advance.done != last:
             last = advance.done
-            err.print(f"[{advance.done + 1}/{advance.batches}] {advance.what}", markup=False)
+            line = f"[{advance.done + 1}/{advance.batches}] {advance.what}"
+            err.print(line, soft_wrap=True)
 
     return on_advance

@@ -6,6 +6,7 @@ coordinate with β = 1, 3/4, 1/2, on MNIST.
 """
 
 import math
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -54,7 +55,12 @@ def regimes_of(settings: Heterogeneity, d: int) -> tuple[Regime, ...]:
     """The clusters, each with the virtual time that its runs may take."""
     if settings.cluster is not None:
         cluster = read_cluster(settings.cluster)
-        name = settings.cluster.rsplit("/", 1)[-1]
+        if not cluster.h.all():
+            raise ConfigurationError(
+                f"{settings.cluster}: h = 0 of worker {int(np.argmin(cluster.h))}, counted from 0; "
+                "give every gradient a positive time"
+            )
+        name = Path(settings.cluster).name
         return (Regime(name, f"{name}, n = {cluster.n}", cluster, _seconds(cluster, d, settings)),)
     regimes = []
     for name in settings.regimes:
@@ -93,17 +99,46 @@ def entries_of(settings: Heterogeneity, problem: Problem) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def build(settings: Heterogeneity, data: str | None) -> Study:
-    """The study, ready to run; everything that can be refused is refused here."""
-    problem, problem_config = problem_of(settings, data)
-    first, last = settings.step_sizes
+def check(settings: Heterogeneity) -> None:
+    """Refuses settings that no problem and no cluster can make good, before anything is loaded."""
     for name in ("workers", "rounds", "gradients", "tune_seeds", "seeds", "batch"):
         if getattr(settings, name) < 1:
             raise ConfigurationError(f"{name} = {getattr(settings, name)} must be at least 1")
-    if first > last:
-        raise ConfigurationError(f"step_sizes = {settings.step_sizes}: give first ≤ last")
+    if settings.tune_seeds > REPORT_SEEDS_FROM:
+        raise ConfigurationError(
+            f"tune_seeds = {settings.tune_seeds} must be at most {REPORT_SEEDS_FROM}: seeds from "
+            "there on report, and no seed does both"
+        )
+    if settings.timeline_seed < 0:
+        raise ConfigurationError(f"timeline_seed = {settings.timeline_seed} must be at least 0")
+    first, last = settings.step_sizes
+    if not -126 <= first <= last <= 127:
+        raise ConfigurationError(
+            f"step_sizes = {settings.step_sizes}: give exponents -126 ≤ first ≤ last ≤ 127"
+        )
     if not settings.target > 0:
         raise ConfigurationError(f"target = {settings.target} must be positive")
+    for name in ("regimes", "noise_ratios", "kept"):
+        values = getattr(settings, name)
+        if not values:
+            raise ConfigurationError(f"{name} is empty; give at least one")
+        if len(set(values)) < len(values):
+            raise ConfigurationError(f"{name} = {values}: give each of them once")
+    for ratio in settings.noise_ratios:
+        if not 0 <= ratio < math.inf:
+            raise ConfigurationError(f"noise_ratios: {ratio} must be finite and at least 0")
+    for share in settings.kept:
+        if not 0 < share <= 1:
+            raise ConfigurationError(
+                f"kept: {share} is no share of coordinates; give numbers in (0, 1]"
+            )
+
+
+def build(settings: Heterogeneity, data: str | None) -> Study:
+    """The study, ready to run; everything that can be refused is refused here."""
+    check(settings)
+    first, last = settings.step_sizes
+    problem, problem_config = problem_of(settings, data)
     norm2 = float(jnp.sum(problem.grad(problem.start()) ** 2))
     if norm2 <= settings.target:
         raise ConfigurationError(

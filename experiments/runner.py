@@ -15,14 +15,22 @@ import jax
 import numpy as np
 
 from dopt import __version__
-from dopt.errors import ConfigurationError, DoptError, InterruptedRunError, NoProgressError
+from dopt.errors import DataError, DoptError, InterruptedRunError, NoProgressError
 from dopt.replay import Progress, record_steps, replay
 from dopt.results import Status, canonical_json, run_id
 from dopt.results.read import load
 from dopt.results.store import Store
 from dopt.schedule import Arrivals, Listed, Pattern, Repeated, Schedule
 from dopt.trace import Trace
-from experiments.study import Batch, Study, longest_first, run_config, schedule_of, tuning
+from experiments.study import (
+    Batch,
+    Study,
+    check_kept,
+    longest_first,
+    run_configs,
+    schedule_of,
+    tuning,
+)
 from experiments.tuned import best
 
 
@@ -70,7 +78,7 @@ class Runner:
         """Tunes, then reports. What is already in the folder is not run again.
 
         Raises:
-            ConfigurationError: the folder holds a study with other settings.
+            ConfigurationError: the folder holds runs that are not of this study.
             InterruptedRunError: it was asked to stop; what was finished is in the folder.
         """
         self._check_folder()
@@ -83,27 +91,12 @@ class Runner:
             self.store.merge()
 
     def _check_folder(self) -> None:
-        """Refuses a folder whose runs cannot be compared with those to come."""
-        if not self.store.finished():
+        """Refuses a folder with runs that this study would not make."""
+        try:
+            configs = load(self.store.folder)[0]["config"]
+        except DataError:
             return
-        regimes = {regime.name: regime for regime in self.study.regimes}
-        for text in load(self.store.folder)[0]["config"]:
-            kept = json.loads(text)
-            now = {
-                "study": self.study.name,
-                "problem": self.study.problem_config,
-                "target": self.study.target,
-                "gradients": self.study.gradients,
-            }
-            if kept["regime"] in regimes:
-                regime = regimes[kept["regime"]]
-                now |= {"cluster": regime.cluster.to_config(), "seconds": regime.seconds}
-            for key, value in now.items():
-                if kept[key] != value:
-                    raise ConfigurationError(
-                        f"{self.store.folder} holds runs with {key} = {kept[key]}, and now {key} = "
-                        f"{value}: they cannot be compared; give another folder with --out"
-                    )
+        check_kept(self.study, [json.loads(config) for config in configs], self.store.folder)
 
     def _reports(self) -> list[Batch]:
         """One batch for each regime and entry: its best variant and step size, other seeds."""
@@ -130,31 +123,45 @@ class Runner:
         return batches
 
     def _batch(self, batch: Batch) -> None:
-        """Runs one batch and keeps it, unless it is kept already."""
-        configs = [
-            run_config(self.study, batch, step_size, seed)
-            for seed in batch.seeds
-            for step_size in batch.step_sizes
-        ]
-        ids = [run_id(config) for config in configs]
+        """Runs what is missing of one batch and keeps it."""
         what = f"{batch.regime.name}: {batch.label} ({batch.variant.name}), {batch.phase}"
         self.on_advance(Advance(self.done, self.batches, 0.0, what))
-        if not self.store.finished() >= set(ids):
+        configs = run_configs(self.study, batch)
+        missing = self._missing(configs)
+        if missing and batch.phase == "report":
+            # Other seeds were reported before; tuning ends by what all of its runs do.
+            batch = batch._replace(seeds=tuple(config["data_seed"] for config in missing))
+            configs = missing
+        if missing:
             begun = time.monotonic()
             outcome = self._replay(batch, what)
-            self._keep(batch, configs, ids, outcome, time.monotonic() - begun)
+            self._keep(batch, configs, outcome, time.monotonic() - begun)
         self.done += 1
         if self.stopping():
             raise InterruptedRunError("stopped on request; the same command goes on from here")
 
+    def _missing(self, configs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The runs that are not in the folder yet."""
+        finished = self.store.finished()
+        return [config for config in configs if run_id(config) not in finished]
+
     def _replay(self, batch: Batch, what: str) -> "Outcome":
+        """What becomes of a batch; one that cannot run does not stop the others."""
         try:
-            schedule = schedule_of(self.study, batch.regime, batch.variant.method)
+            return self._trace(batch, what)
         except NoProgressError as error:
             return Outcome(None, Status.NO_PROGRESS, str(error))
+        except DoptError as error:
+            log.warning("%s failed: %s", what, error)
+            return Outcome(None, Status.FAILED, str(error))
+
+    def _trace(self, batch: Batch, what: str) -> "Outcome":
+        schedule = schedule_of(self.study, batch.regime, batch.variant.method)
         if schedule.K < 1:
-            reason = "the virtual time of this regime ends before the first server step"
-            return Outcome(None, Status.NO_PROGRESS, reason)
+            raise NoProgressError(
+                f"{self.study.gradients} gradients or {batch.regime.seconds:g} virtual seconds end "
+                "before the first server step"
+            )
         key = (replace(batch.variant.method, step_size=0.0), batch.step_sizes, batch.seeds)
         for known in self.known.get(key, []):
             # A trace that ended early ends there in every regime; a whole one must be long enough.
@@ -168,23 +175,20 @@ class Runner:
             nonlocal won
             share = progress.done / progress.steps
             self.on_advance(Advance(self.done, self.batches, share, what))
-            reached = np.median((progress.grad_norm2 <= self.study.target).any(-1), axis=0)
-            won = batch.phase == "tune" and bool((reached == 1).any())
+            reached = (progress.grad_norm2 <= self.study.target).any(-1).mean(0)
+            won = batch.phase == "tune" and bool((reached > 0.5).any())
             return won
 
-        try:
-            trace = replay(
-                self.study.problem,
-                batch.variant.method,
-                schedule,
-                step_sizes=batch.step_sizes,
-                seeds=batch.seeds,
-                records=record_steps(schedule.K),
-                on_record=on_record,
-                stopping=self.stopping,
-            )
-        except DoptError as error:
-            return Outcome(None, Status.FAILED, str(error))
+        trace = replay(
+            self.study.problem,
+            batch.variant.method,
+            schedule,
+            step_sizes=batch.step_sizes,
+            seeds=batch.seeds,
+            records=record_steps(schedule.K),
+            on_record=on_record,
+            stopping=self.stopping,
+        )
         if trace.step[-1] < schedule.K and not won:
             return Outcome(trace, Status.INTERRUPTED, "stopped on request")
         early = "tuning ended when a step size had reached the target" if won else None
@@ -195,12 +199,12 @@ class Runner:
         self,
         batch: Batch,
         configs: Sequence[dict[str, Any]],
-        ids: Sequence[str],
         outcome: "Outcome",
         seconds: float,
     ) -> None:
         """Writes the batch; rows of one seed are next to each other, in the grid's order."""
         shape = (len(batch.seeds), len(batch.step_sizes))
+        ids = [run_id(config) for config in configs]
         runs: list[dict[str, Any]] = []
         columns: dict[str, list] = {name: [] for name in TRACE_COLUMNS}
         for index, (config, name) in enumerate(zip(configs, ids, strict=True)):

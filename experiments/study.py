@@ -6,12 +6,17 @@ sizes on some data seeds; the best pair is reported on other seeds. A *batch* is
 share one schedule and one compiled loop, and the unit in which results are kept.
 """
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from dopt.errors import ConfigurationError
 from dopt.methods import Method
 from dopt.problems import Problem
 from dopt.replay import record_steps
+from dopt.results import canonical_json
 from dopt.schedule import Schedule
 from simulators import timeline
 from simulators.cluster import Cluster
@@ -95,17 +100,19 @@ def describe(value: Any) -> Any:
         named = {f.name: describe(getattr(value, f.name)) for f in fields(value)}
         return {"class": type(value).__name__, **named}
     if callable(value):
-        return f"{value.__module__}.{value.__qualname__}"
+        # The package alone: where inside it a function lives may change with its version.
+        return f"{value.__module__.partition('.')[0]}.{value.__qualname__}"
     return value
 
 
-def run_config(study: Study, batch: Batch, step_size: float, seed: int) -> dict[str, Any]:
-    """The full configuration of one run; its hash is the run's name.
+def run_configs(study: Study, batch: Batch) -> list[dict[str, Any]]:
+    """The full configuration of each run, seed by seed; its hash is the run's name.
 
-    The grid is part of it, since tuning ends when one step size of the grid has won.
+    The grid and the seeds that tune are part of it, since tuning ends when one step size has won.
     """
     method = replace(batch.variant.method, step_size=None)
-    return {
+    tunes = batch.phase == "tune"
+    shared = {
         "study": study.name,
         "phase": batch.phase,
         "regime": batch.regime.name,
@@ -120,12 +127,15 @@ def run_config(study: Study, batch: Batch, step_size: float, seed: int) -> dict[
         "seconds": batch.regime.seconds,
         "gradients": study.gradients,
         "target": study.target,
-        "step_size": step_size,
-        "grid": list(batch.step_sizes),
-        "grid_seeds": list(batch.seeds) if batch.phase == "tune" else [],
+        "step_sizes": list(batch.step_sizes) if tunes else [],
+        "tune_seeds": list(batch.seeds) if tunes else [],
         "timeline_seed": study.timeline_seed,
-        "data_seed": seed,
     }
+    return [
+        shared | {"step_size": step_size, "data_seed": seed}
+        for seed in batch.seeds
+        for step_size in batch.step_sizes
+    ]
 
 
 def longest_first(study: Study) -> list[Regime]:
@@ -141,3 +151,67 @@ def tuning(study: Study) -> list[Batch]:
         for variant in entry.variants
         for regime in longest_first(study)
     ]
+
+
+def check_kept(study: Study, kept: Sequence[dict[str, Any]], folder: Path) -> None:
+    """Refuses configurations of runs in `folder` that this study would not make.
+
+    A folder only grows: by seeds that report, by variants, by regimes at the end.
+
+    Raises:
+        ConfigurationError: it names the setting that differs, and both its values.
+    """
+    for config in kept:
+        if config.get("study") != study.name:
+            raise ConfigurationError(
+                f"{folder} holds runs of the study {config.get('study')}, not of {study.name}; "
+                "give another folder with --out"
+            )
+    seeds = {config["data_seed"] for config in kept if config["phase"] == "report"}
+    if not seeds <= set(study.report_seeds):
+        raise ConfigurationError(
+            f"{folder} holds reported runs of more seeds than {len(study.report_seeds)}, the "
+            "number now; give more with --seeds, or another folder with --out"
+        )
+    ours = {}
+    for batch in tuning(study):
+        for phase in ("tune", "report"):
+            config = _of_batch(run_configs(study, batch._replace(phase=phase))[0])
+            ours[_name(config)] = json.loads(canonical_json(config))
+    theirs = {canonical_json(config): config for config in map(_of_batch, kept)}
+    strangers = []
+    for config in theirs.values():
+        if _name(config) not in ours:
+            strangers.append(config)
+        elif found := _difference(config, ours[_name(config)]):
+            place, before, now = found
+            raise ConfigurationError(
+                f"{folder} holds runs with {place} = {before}, and now {place} = {now}: they "
+                "cannot be compared; give another folder with --out"
+            )
+    for config in strangers:
+        raise ConfigurationError(
+            f"{folder} holds runs of {config['method']} ({config['variant']}) in regime "
+            f"{config['regime']}, which this study does not have; add it, or give another folder "
+            "with --out"
+        )
+
+
+def _of_batch(config: dict[str, Any]) -> dict[str, Any]:
+    """What the runs of a batch have in common."""
+    return {key: value for key, value in config.items() if key not in ("step_size", "data_seed")}
+
+
+def _name(config: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(config[key] for key in ("regime", "method", "variant", "phase"))
+
+
+def _difference(before: Any, now: Any, place: str = "") -> tuple[str, Any, Any] | None:
+    """The first place where two configurations differ, such as `problem.d`, and what is there."""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return None if before == now else (place, before, now)
+    for key in sorted(before.keys() | now.keys()):
+        inner = f"{place}.{key}" if place else key
+        if found := _difference(before.get(key), now.get(key), inner):
+            return found
+    return None

@@ -10,6 +10,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
+from dopt.results import Status
 from dopt.results.read import load
 from experiments.study import Study
 from experiments.theory import Bound, Setting, lower_bound, setting_of, upper_bound
@@ -49,9 +50,8 @@ def _row(
     setting: Setting | None,
 ) -> dict[str, Any]:
     chosen = best(runs, traces, regime, label, study.target)
-    mine = runs[
-        (runs["phase"] == "report") & (runs["regime"] == regime) & (runs["method"] == label)
-    ]
+    attempts = runs[(runs["regime"] == regime) & (runs["method"] == label)]
+    mine = attempts[(attempts["phase"] == "report") & (attempts["status"] != Status.FAILED)]
     bound, lowest = _theory(study, regime, label, chosen.variant if chosen else None, setting)
     row = {
         "regime": regime,
@@ -64,6 +64,7 @@ def _row(
         "ratio_to_first": math.inf,
         "seeds": 0,
         "censored": 0,
+        "failed": int((attempts["status"] == Status.FAILED).sum()),
         "time_given": 0.0,
         "bits_to_target": math.inf,
         "least_grad_norm2": math.inf,
@@ -71,9 +72,11 @@ def _row(
         "theory_upper_bound": bound.seconds,
         "worst_case_order": lowest,
     }
-    if chosen is None or mine.empty:
+    if chosen is None:
         return row
     mine = mine[(mine["variant"] == chosen.variant) & (mine["step_size"] == chosen.step_size)]
+    if mine.empty:
+        return row
     measured = times_to_target(mine, traces[traces["run_id"].isin(mine["run_id"])], study.target)
     n = int(json.loads(mine["config"].iloc[0])["n"])
     return row | {
@@ -131,7 +134,8 @@ def show(table: pd.DataFrame, target: float, console: Console) -> None:
         title=f"Virtual time to ‖∇f(x)‖² ≤ {target:g} (medians over reporting seeds)",
         caption=(
             "* best step size at the edge of the grid; trials: variants × step sizes tried.\n"
-            "> not reached within the time shown (censored); no step: not even one server step.\n"
+            "> not reached within the time shown (censored); no step: not even one server step;\n"
+            "  failed: it could not be computed, see the column reason of runs.parquet.\n"
             "theory ≤: what the method's theorem promises at theory's own step size, from the "
             "problem's declared constants.\n"
             "worst case: lower bound of compressed methods, order with constant 1; an easy problem "
@@ -161,7 +165,7 @@ def show(table: pd.DataFrame, target: float, console: Console) -> None:
         reached = math.isfinite(row["time_to_target"])
         time = seconds(row["time_to_target"]) if reached else f"> {seconds(row['time_given'])}"
         if not row["seeds"]:
-            time = "no step"
+            time = "failed" if row["failed"] else "no step"
         if reached and row["censored"]:
             time += f" ({row['censored']} of {row['seeds']} >)"
         out.add_row(

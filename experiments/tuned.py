@@ -19,7 +19,7 @@ def times_to_target(runs: pd.DataFrame, traces: pd.DataFrame, target: float) -> 
     """One row a run: `time_to_target` and `bits_to_target` (infinite where it is never reached).
 
     The target is reached at the first record with ‖∇f(x)‖² ≤ target. `least` is the smallest
-    squared norm seen, `last` the last virtual time.
+    squared norm seen, `last` the last virtual time. Traces are sorted by record.
     """
     norm2 = traces["grad_norm2"].fillna(np.inf)
     finite = traces.assign(run_id=traces["run_id"].astype(str), grad_norm2=norm2)
@@ -44,8 +44,9 @@ def best(
 ) -> Best | None:
     """The pair with the least median time to the target over the tuning seeds.
 
-    Ties, and pairs that never reach it, are ordered by the median of the smallest squared norm
-    seen. `None` where no tuning run of the method has a trace.
+    Of an even number the upper median: it is known when more than half of the runs are there,
+    which is when tuning ends. Ties, and pairs that never reach it, are ordered by the median of
+    the smallest squared norm seen. `None` where no tuning run of the method has a trace.
     """
     mine = runs[(runs["phase"] == "tune") & (runs["regime"] == regime) & (runs["method"] == label)]
     measured = times_to_target(mine, traces[traces["run_id"].isin(mine["run_id"])], target)
@@ -54,7 +55,7 @@ def best(
         return None
     medians = (
         measured.groupby(["variant", "step_size"])[["time_to_target", "least"]]
-        .median()
+        .quantile(0.5, interpolation="higher")
         .sort_values(["time_to_target", "least", "step_size"])
         .reset_index()
     )

@@ -84,8 +84,8 @@ class Engine:
         """Seconds of one message of a job."""
         return (self.tau_dense if assign.dense else self.tau)[assign.worker]
 
-    def assign(self, assign: Assign, arrived: int) -> None:
-        """The worker begins now; if it has just `arrived` with an equal job, its chain goes on."""
+    def assign(self, assign: Assign) -> None:
+        """The worker begins now; if it has just finished an equal job, its chain goes on."""
         index, worker = assign.worker, self.workers[assign.worker]
         worker.ready, seconds = self.exact, self.compute(assign)
         if assign.messages:
@@ -95,7 +95,7 @@ class Engine:
                 worker.ready += self.tau_down[index]
                 self.totals.bits_down += self.costs.dense_bits
                 worker.received = self.version
-        if index == arrived and seconds == worker.seconds:
+        if seconds == worker.seconds and worker.end == self.exact:
             worker.links += 1
         else:
             worker.base, worker.links, worker.seconds = self.exact, 1, seconds
@@ -150,12 +150,12 @@ class Engine:
         last = float("inf") if limits.seconds is None else limits.seconds / self.tick
         most = float("inf") if limits.gradients is None else limits.gradients
         steps = float("inf") if limits.steps is None else limits.steps
-        actions, arrived = next(self.run), -1
+        actions = next(self.run)
         row: list = []
         while True:
             for action in actions:
                 if isinstance(action, Assign):
-                    self.assign(action, arrived)
+                    self.assign(action)
                 elif isinstance(action, Count):
                     row[WEIGHT] = action.weight
                 elif isinstance(action, Cancel):

@@ -16,11 +16,17 @@ import ray
 from jaxtyping import Array
 
 from dopt.costs import Costs
-from dopt.errors import NoProgressError
+from dopt.errors import ConfigurationError, NoProgressError
 from dopt.methods import Job, Method
 from dopt.policies import Arrival, Assign, Cancel, Count
 from dopt.problems import Problem
-from dopt.replay.plain import Functions, message_bits, single_job, versions
+from dopt.replay.plain import (
+    Functions,
+    check_workers,
+    message_bits,
+    single_job,
+    versions,
+)
 from dopt.schedule import Arrivals, Listed, Steps
 
 
@@ -38,8 +44,12 @@ class Live(NamedTuple):
 class _Worker:
     """The actor: a worker's memory and the functions it runs on request."""
 
-    def __init__(self, problem: Problem, method: Method, x: Any, seed: int, x64: bool) -> None:
+    def __init__(self, x64: bool) -> None:
+        # Before any array is unpacked: JAX would cut its 64 bits to 32.
         jax.config.update("jax_enable_x64", x64)
+
+    def begin(self, problem: Problem, method: Method, x: Any, seed: int) -> None:
+        """What every job of the run needs."""
         self.functions = Functions(problem, method)
         self.memory = method.init(jnp.asarray(x))[1]
         self.run = jax.random.key(seed)
@@ -64,9 +74,9 @@ class _Driver:
         x = problem.start()
         actor = ray.remote(num_cpus=0)(_Worker)
         x64 = bool(jax.config.read("jax_enable_x64"))
-        self.actors: list[Any] = [
-            actor.remote(problem, method, np.asarray(x), seed, x64) for _ in range(costs.n)
-        ]
+        self.actors: list[Any] = [actor.remote(x64) for _ in range(costs.n)]
+        shared = ray.put(problem)
+        ray.get([a.begin.remote(shared, method, np.asarray(x), seed) for a in self.actors])
         self.functions, self.costs, self.scale = Functions(problem, method), costs, scale
         self.reads = method.reads
         self.server = method.start(x)
@@ -156,7 +166,16 @@ def live(
 
     Returns:
         The schedule that was lived and the models.
+
+    Raises:
+        ConfigurationError: no server step is asked for, the problem has data for another number of
+            workers, or Ray is not initialized.
     """
+    if steps < 1:
+        raise ConfigurationError(f"steps = {steps}; a live run takes at least one server step")
+    check_workers(problem, costs.n)
+    if not ray.is_initialized():
+        raise ConfigurationError("Ray is not running; call ray.init(address='local') before")
     driver = _Driver(problem, method, costs, seed, seconds_scale)
     try:
         policy = method.policy(costs, problem.d).run(costs.n, timeline_seed)

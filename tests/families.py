@@ -1,7 +1,6 @@
 """Every method on a small problem and a cluster where all of its branches are taken."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 

@@ -59,12 +59,12 @@ def _gather(
         return workers, total
 
     P = jobs.worker.shape[0]
-    if P <= block:
+    if block >= P:
         return some(workers, jobs)
     count = -(-P // block)
     size = -(-P // count)
 
-    def parts(a: Array, empty: float) -> Array:
+    def parts(a: Array, empty: int) -> Array:
         filled = jnp.concatenate([a, jnp.full(count * size - P, empty, a.dtype)])
         return filled.reshape(count, size)
 

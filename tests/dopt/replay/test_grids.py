@@ -5,7 +5,7 @@ import importlib
 import jax
 import numpy as np
 import pytest
-from families import METHODS, STEPS, least_squares, run, same, schedule_for
+from families import STEPS, least_squares, run, same, schedule_for
 
 from dopt.replay import record_steps, replay
 from dopt.replay.replay import run_bytes
@@ -17,7 +17,9 @@ GRID = {"step_sizes": [0.02, 0.1, 0.005], "seeds": [0, 7]}
 module = importlib.import_module("dopt.replay.replay")  # `dopt.replay.replay` is the function
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "name", ["minibatch", "qsgd", "async-adaptive", "rennala", "shadowheart", "ef21", "marina"]
+)
 def test_a_grid_at_once_is_its_runs_one_at_a_time(name):
     problem, method, schedule, *_ = run(name)
     grid = replay(problem, method, schedule, records=FEW, **GRID)
@@ -51,7 +53,7 @@ def test_runs_that_do_not_fit_side_by_side_go_in_passes(name, slots, monkeypatch
 def test_a_run_that_does_not_fit_into_memory_is_refused(monkeypatch):
     problem, method, schedule, *_ = run("ef21")
     monkeypatch.setattr(module, "_memory", lambda: 2 * run_bytes(problem, method, schedule, 1) - 1)
-    with pytest.raises(ValueError, match="one run carries .* lower d or the number of workers"):
+    with pytest.raises(ValueError, match=r"one run carries .* lower d or the number of workers"):
         replay(problem, method, schedule)
 
 

@@ -1,0 +1,57 @@
+"""Rounds, driven by hand."""
+
+import numpy as np
+import pytest
+
+from dopt.errors import ConfigurationError
+from dopt.policies import Arrival, Assign, Count, Rounds, Step, pattern
+
+
+def test_a_pattern_is_one_row_a_worker():
+    rows = pattern(np.array([3, 1]), gradients=2, messages=np.array([1, 4]), weight=0.5)
+    np.testing.assert_array_equal(rows.worker, [3, 1])
+    np.testing.assert_array_equal(rows.gradients, [2, 2])
+    np.testing.assert_array_equal(rows.messages, [1, 4])
+    np.testing.assert_array_equal(rows.dense, [False, False])
+    np.testing.assert_array_equal(rows.weight, [0.5, 0.5])
+    assert [column.dtype for column in rows] == [np.int32, np.int64, np.int64, np.bool_, np.float64]
+
+
+def test_a_round_needs_a_worker():
+    with pytest.raises(ConfigurationError, match="at least one worker, got none"):
+        pattern([], weight=1.0)
+
+
+def test_the_server_moves_when_the_last_worker_has_answered():
+    run = Rounds(pattern([2, 0], messages=3, weight=np.array([0.25, 0.75]))).run(5, seed=0)
+    asked = [Assign(2, 1, 3, False), Assign(0, 1, 3, False)]
+    assert next(run) == asked
+    assert run.send(Arrival(0, 0)) == [Count(0.75)]
+    assert run.send(Arrival(2, 0)) == [Count(0.25), Step(), *asked]
+    assert run.send(Arrival(2, 0)) == [Count(0.25)]
+    assert run.send(Arrival(0, 0)) == [Count(0.75), Step(), *asked]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_coins_are_those_that_the_closed_form_reads(seed):
+    policy = Rounds(pattern([0], weight=1.0), pattern([0], dense=True, weight=1.0), p=0.4)
+    run = policy.run(1, seed)
+    seen, actions = [], next(run)
+    for _ in range(50):
+        seen.append(actions[-1].dense)
+        actions = run.send(Arrival(0, 0))
+    coins = policy.coins(50, seed)
+    np.testing.assert_array_equal(seen, coins)
+    assert coins[0]
+    np.testing.assert_array_equal(policy.coins(10, seed), coins[:10])
+
+
+def test_coins_have_their_probability_and_differ_between_seeds():
+    policy = Rounds(pattern([0], weight=1.0), pattern([0], dense=True, weight=1.0), p=0.3)
+    coins = np.stack([policy.coins(2000, seed)[1:] for seed in range(5)])
+    assert abs(coins.mean() - 0.3) < 5 * np.sqrt(0.3 * 0.7 / coins.size)
+    assert np.all(np.any(coins[0] != coins[1:], axis=1))
+
+
+def test_without_a_dense_pattern_there_are_no_coins():
+    assert not Rounds(pattern([0], weight=1.0)).coins(20, 0).any()

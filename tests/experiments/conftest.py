@@ -1,0 +1,70 @@
+"""A study small enough to run in a test: two clusters, two methods, three step sizes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dopt.methods import AsynchronousSGD, MinibatchSGD
+from dopt.problems import GaussianNoise, TridiagonalQuadratic
+from dopt.results.read import load
+from dopt.results.store import Store
+from experiments.runner import Runner
+from experiments.study import Entry, Regime, Study, Variant
+from simulators.cluster import Cluster
+
+
+D, N = 20, 5
+SPEEDS = np.sqrt(np.arange(1, N + 1))
+MINIBATCH = Entry("Minibatch SGD", (Variant("dense", MinibatchSGD(1.0)),))
+ASYNCHRONOUS = Entry("Asynchronous SGD", (Variant("delay-adaptive", AsynchronousSGD(1.0)),))
+
+
+def regime(name, share, rounds=40):
+    """All of `rounds` rounds; a dense message takes `share` of a gradient, on every worker."""
+    cluster = Cluster(SPEEDS, SPEEDS * share / D)
+    return Regime(name, f"{name}: links", cluster, rounds * SPEEDS[-1] * (1 + share))
+
+
+TINY = Study(
+    name="tiny",
+    problem=TridiagonalQuadratic(D, mu=1e-3, noise=GaussianNoise(0.05)),
+    problem_config={"name": "tiny", "d": D},
+    regimes=(regime("near", 0.5), regime("far", 4.0)),
+    entries=(MINIBATCH, ASYNCHRONOUS),
+    step_sizes=(0.125, 0.25, 0.5),
+    tune_seeds=(0, 1),
+    report_seeds=(1000, 1001),
+    target=0.05,
+    gradients=400,
+    timeline_seed=0,
+)
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """The study, with changes of its fields."""
+    return lambda **changes: replace(TINY, **changes)
+
+
+@pytest.fixture(scope="session")
+def run_study():
+    """Runs what is missing of a study in a folder, and reads the tables of the folder."""
+
+    def run(study, folder, *, stopping=lambda: False, known=None):
+        with Store(folder) as store:
+            runner = Runner(study, store, lambda advance: None, stopping)
+            if known is not None:
+                runner.known = known
+            runner.run()
+        return load(folder)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(tiny, run_study, tmp_path_factory):
+    """The folder of the whole study; copy it before writing there."""
+    folder = tmp_path_factory.mktemp("finished")
+    run_study(tiny(), folder)
+    return folder

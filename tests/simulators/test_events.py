@@ -1,0 +1,176 @@
+"""The event engine against a list of jobs, and what it charges."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dopt.costs import Costs
+from dopt.errors import NoProgressError
+from dopt.policies import Arrival, Assign, Cancel, Count, EveryArrival, FreshBatch, Policy, Step
+from simulators.events import Engine, Limits
+
+
+DENSE_BITS, MESSAGE_BITS = 640, 32
+
+
+def costs_of(h, tau=0.0, tau_dense=0.0, tau_down=0.0):
+    times = (np.broadcast_to(np.asarray(t, float), len(h)) for t in (h, tau, tau_dense, tau_down))
+    return Costs(*times, MESSAGE_BITS, DENSE_BITS)
+
+
+def simulate(policy, costs, seed=0, **limits):
+    return Engine(policy, costs, seed).simulate(Limits(**limits))
+
+
+@dataclass(frozen=True)
+class Erratic(Policy):
+    """Hands out, counts and cancels at random, but always has someone at work."""
+
+    def run(self, n, seed):
+        rng = np.random.default_rng(seed)
+
+        def job(worker):
+            b, m, dense = int(rng.integers(1, 4)), int(rng.integers(0, 4)), rng.random() < 0.5
+            return Assign(worker, b, m, bool(dense))
+
+        busy, actions = set(range(n)), [job(worker) for worker in range(n)]
+        while True:
+            arrival = yield actions
+            busy.discard(arrival.worker)
+            actions = [Count(float(rng.random()))] if rng.random() < 0.7 else []
+            if rng.random() < 0.5:
+                actions.append(Step())
+            for worker in range(n):
+                if worker in busy and rng.random() < 0.2:
+                    actions.append(Cancel(worker))
+                    busy.discard(worker)
+                if worker not in busy and (not busy or rng.random() < 0.8):
+                    actions.append(job(worker))
+                    busy.add(worker)
+
+
+def acts(assign, costs, download):
+    """Seconds and bits of the single acts of a job, one after another: gradients are -1 bits."""
+    i = assign.worker
+    if assign.messages and download:
+        yield costs.tau_down[i], 0
+    yield from [(costs.h[i], -1)] * assign.gradients
+    tau, bits = (costs.tau_dense[i], DENSE_BITS) if assign.dense else (costs.tau[i], MESSAGE_BITS)
+    yield from [(tau, bits)] * assign.messages
+
+
+def by_search(policy, costs, seed, K):
+    """Arrivals and totals from a table of running jobs that is searched, act by act."""
+    run = policy.run(costs.n, seed)
+    actions, now, version, row = next(run), 0.0, 0, None
+    running, received, jobs = {}, [-1] * costs.n, [0] * costs.n
+    spent, rows, moves = [0, 0, 0], [], [(0.0, 0, 0, 0)]
+
+    def charge(ends):
+        for end, bits in ends:
+            if end <= now:
+                spent[bits >= 0] += max(bits, 1) if bits else 0
+
+    while True:
+        for action in actions:
+            if isinstance(action, Assign):
+                i = action.worker
+                download = action.messages > 0 and received[i] != version
+                if download:
+                    received[i] = version
+                    spent[2] += DENSE_BITS
+                seconds, bits = zip(*acts(action, costs, download), strict=True)
+                ends = list(zip(now + np.cumsum(seconds), bits, strict=True))
+                running[i] = (ends, jobs[i], version, action)
+                jobs[i] += 1
+            elif isinstance(action, Count):
+                row[6] = action.weight
+            elif isinstance(action, Cancel):
+                charge(running.pop(action.worker)[0])
+            else:
+                version += 1
+                moves.append((now, *spent))
+        if version >= K:
+            return [r for r in rows if r[7] < K], moves
+        i = min(running, key=lambda i: (running[i][0][-1][0], i))
+        ends, job, read, assign = running.pop(i)
+        now = ends[-1][0]
+        charge(ends)
+        row = [i, job, read, *assign[1:], 0.0, version]
+        rows.append(row)
+        actions = run.send(Arrival(i, version - read))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 6))
+def test_any_policy_goes_as_in_a_searched_table(seed, n):
+    rng = np.random.default_rng(seed)
+    costs = costs_of(*rng.uniform(0.1, 3.0, (4, n)))
+    schedule = simulate(Erratic(), costs, seed, steps=25)
+    rows, moves = by_search(Erratic(), costs, seed, 25)
+    assert list(zip(*(c.tolist() for c in schedule.arrivals), strict=True)) == list(
+        map(tuple, rows)
+    )
+    times, *totals = np.array(moves).T
+    np.testing.assert_allclose(schedule.time, times, atol=1e-5)
+    np.testing.assert_array_equal(np.stack(schedule.steps[1:]), totals)
+
+
+def test_a_dropped_job_has_spent_what_it_finished():
+    """Model 5 s, gradients 2 s each, messages 3 s each: cancelled after every number of seconds."""
+
+    @dataclass(frozen=True)
+    class DropWhenTheOtherAnswers(Policy):
+        def run(self, n, seed):
+            yield [Assign(0, gradients=2, messages=2), Assign(1, messages=0)]
+            yield [Count(), Cancel(0), Step()]
+
+    for seconds in range(1, 15):
+        costs = Costs(*np.array([[2.0, seconds], [3.0, 0], [0, 0], [5.0, 0]]), 32, 640)
+        schedule = simulate(DropWhenTheOtherAnswers(), costs, steps=1)
+        done = sum(seconds >= end for end in (7, 9))
+        sent = sum(seconds >= end for end in (12, 15))
+        assert schedule.steps.gradients[-1] == 1 + done, seconds
+        assert schedule.steps.bits_up[-1] == 32 * sent, seconds
+        assert schedule.steps.bits_down[-1] == 640
+
+
+def test_a_dropped_job_begins_no_chain():
+    @dataclass(frozen=True)
+    class Fickle(Policy):
+        def run(self, n, seed):
+            arrival = yield [Assign(0)]
+            while arrival:
+                arrival = yield [Count(), Step(), Assign(0), Cancel(0), Assign(0)]
+
+    schedule = simulate(Fickle(), costs_of([2.0]), steps=5)
+    np.testing.assert_array_equal(schedule.time, 2.0 * np.arange(6))
+    np.testing.assert_array_equal(schedule.arrivals.job, [0, 2, 4, 6, 8])
+
+
+def test_chains_do_not_drift():
+    schedule = simulate(EveryArrival(), costs_of([0.1]), steps=100_000)
+    ticks = np.floor(0.1 * np.arange(100_001) / schedule.tick + 0.5)
+    np.testing.assert_array_equal(schedule.steps.tick, ticks)
+
+
+@pytest.mark.parametrize("policy", [FreshBatch(3), EveryArrival()])
+def test_nobody_left_to_wait_for(policy):
+    with pytest.raises(NoProgressError, match=r"after 0 server steps .* leave that worker out"):
+        simulate(policy, costs_of([np.inf, np.inf], tau=1.0), steps=2)
+
+
+def test_a_job_without_gradients_takes_no_time_to_compute():
+    @dataclass(frozen=True)
+    class Ping(Policy):
+        def run(self, n, seed):
+            arrival = yield [Assign(0, gradients=0)]
+            while arrival:
+                arrival = yield [Count(), Step(), Assign(0, gradients=0)]
+
+    schedule = simulate(Ping(), costs_of([np.inf], tau=0.5), steps=4)
+    np.testing.assert_allclose(schedule.time, 0.5 * np.arange(5))
+    assert schedule.steps.gradients[-1] == 0
