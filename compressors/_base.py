@@ -67,7 +67,7 @@ class Compressor(abc.ABC):
 
     @abc.abstractmethod
     def payload_bits(self, d: int, dtype: Any) -> int:
-        """Bits of information in the message of a `d`-vector of `dtype`, before padding to words."""
+        """Bits of information in the message of a `d`-vector of `dtype`, not padded."""
 
     def encode(self, x: Float[Array, " d"], *, key: PRNGKeyArray) -> Message:
         """The message of `x`."""
@@ -78,7 +78,7 @@ class Compressor(abc.ABC):
         return self.expand(self.unpack(message, key=key, d=d))
 
     def nbits(self, d: int, dtype: Any) -> int:
-        """Bits of the packed arrays that travel for a `d`-vector of `dtype`, read off their shapes."""
+        """Bits of the packed arrays that travel for a `d`-vector of `dtype`, from their shapes."""
         x = jax.ShapeDtypeStruct((d,), dtype)
         key = jax.eval_shape(lambda: jax.random.key(0))
         message = jax.eval_shape(lambda x, key: self.encode(x, key=key), x, key)

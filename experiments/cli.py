@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -74,7 +75,7 @@ class List:
 def _preset(args: Sequence[str]) -> str:
     """The preset that the arguments name, before they are parsed: it decides their defaults."""
     name = "quick"
-    for arg, value in zip(args, [*args[1:], ""], strict=True):
+    for arg, value in pairwise([*args, ""]):
         if arg == "--preset":
             name = value
         elif arg.startswith("--preset="):

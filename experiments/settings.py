@@ -30,11 +30,11 @@ class Heterogeneity:
     """Noise ratios S = σ²/ε that Shadowheart SGD, and Rennala SGD (batch S), are tuned over."""
     kept: tuple[float, ...] = (0.01, 0.1)
     """Shares K/d of coordinates that QSGD is tuned over; Shadowheart SGD always sends K = 1."""
-    step_sizes: tuple[int, int] = (-11, 1)
+    step_sizes: tuple[int, int] = (-9, 1)
     """Exponents of the grid of step sizes, one for all methods: 2^first, ..., 2^last."""
     rounds: int = 200
     """Virtual time of a regime, in rounds of Minibatch SGD there."""
-    gradients: int = 60_000
+    gradients: int = 40_000
     """No run computes more stochastic gradients than this."""
     tune_seeds: int = 2
     """Data seeds that choose variants and step sizes."""

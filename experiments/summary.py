@@ -181,4 +181,6 @@ def show(table: pd.DataFrame, target: float, console: Console) -> None:
             seconds(row["worst_case_order"]),
         )
         previous = row["regime"]
-    console.print(out)
+    # A terminal too narrow for it breaks the lines, where rich would cut numbers off.
+    out.width = console.measure(out, options=console.options.update(width=1000)).maximum
+    console.print(out, crop=False)

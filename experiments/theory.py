@@ -92,7 +92,7 @@ def upper_bound(method: Method, costs: Costs, s: Setting) -> Bound:
         R = int(np.ceil(finite.max() / finite).sum()) + 1
         guarantee = asynchronous_sgd(s.L, s.eps, s.sigma2, R)
         steps = guarantee.steps(s.Delta)
-        if method.rule == "adaptive" and R > n + 1:
+        if method.rule == "adaptive" and n + 1 < R:
             # The same proof bounds the mean weighted by min(1, n/δ). Delays are below n on average,
             # so that these weights sum to at least half of the steps.
             steps *= 2

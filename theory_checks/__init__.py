@@ -1,0 +1,1 @@
+"""What papers promise, checked against measurement, and the batteries for your own classes."""

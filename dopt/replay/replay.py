@@ -1,6 +1,5 @@
 """Replaying a schedule: from when to what."""
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -10,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
+import psutil
 from jaxtyping import Array, Float
 
 from dopt.errors import ConfigurationError
@@ -56,8 +56,8 @@ def run_bytes(problem: Problem, method: Method, schedule: Schedule, slots: int) 
 
 
 def _memory() -> int:
-    """Bytes of memory that this machine has free."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    """Bytes of memory that this machine can give without swapping."""
+    return int(psutil.virtual_memory().available)
 
 
 def _passes(

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.tuned import Best, best, times_to_target
@@ -146,6 +146,7 @@ def experiments(draw):
     return runs
 
 
+@settings(max_examples=60, deadline=None)
 @given(runs=experiments())
 def test_the_choice_is_that_of_a_plain_loop(runs):
     chosen = choose(runs)
@@ -160,11 +161,10 @@ def cut(runs):
         traces = [run[3] for run in runs if run[1] == size]
         times = [min([t for t, n in trace if n <= TARGET], default=math.inf) for trace in traces]
         ends.append(sorted(times)[len(times) // 2])
-    return [
-        (*run[:3], [(t, norm2) for t, norm2 in run[3] if t <= min(ends)]) for run in runs
-    ]
+    return [(*run[:3], [(t, norm2) for t, norm2 in run[3] if t <= min(ends)]) for run in runs]
 
 
+@settings(max_examples=60, deadline=None)
 @given(runs=experiments())
 def test_tuning_may_end_early_without_another_choice(runs):
     """Between equal times the smallest gradient decides, of which the end of tuning shows less."""

@@ -77,6 +77,7 @@ def test_a_run_that_diverges_leaves_the_others_alone():
     assert lost[-1]
     assert np.all(np.diff(lost.astype(int)) >= 0)
     np.testing.assert_array_equal(lost, np.isnan(with_bad.grad_norm2[0, 1]))
+    assert not np.isinf([with_bad.value, with_bad.grad_norm2]).any()
 
 
 def test_a_run_ends_where_it_is_told_to():
@@ -112,7 +113,7 @@ def test_a_second_schedule_of_the_same_shape_compiles_nothing():
         again = replay(problem, method, schedule, records=EVERY, step_sizes=[0.3], seeds=[5])
         assert again.time[-1] != pytest.approx(schedule_for(method, problem).time[-1])
         assert (advance._cache_size(), measure._cache_size()) == compiled
-        replay(problem, method, schedule, records=EVERY, step_sizes=[0.3, 0.2])
+        replay(problem, method, schedule, records=EVERY, step_sizes=[0.3, 0.2, 0.1, 0.05])
         assert advance._cache_size() == compiled[0] + 1
 
 
