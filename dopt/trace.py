@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from dopt.results import Status
+
 
 @dataclass(frozen=True, eq=False)
 class Trace:
@@ -31,6 +33,14 @@ class Trace:
     def diverged(self) -> npt.NDArray[np.bool_]:
         """Which runs ended in NaN or infinity, shape (R, G)."""
         return ~np.isfinite(self.grad_norm2[..., -1])
+
+    def status(self, target: float | None = None) -> npt.NDArray[np.object_]:
+        """How every run ended, as `Status`, shape (R, G); the target is one for ‖∇f(x)‖²."""
+        ended = np.full(self.diverged.shape, Status.FINISHED, object)
+        ended[self.diverged] = Status.DIVERGED
+        if target is not None:
+            ended[self.first_below(target) >= 0] = Status.TARGET_REACHED
+        return ended
 
     def first_below(self, target: float) -> npt.NDArray[np.int64]:
         """The first record at which ‖∇f(x)‖² ≤ target, or −1 where it never is, shape (R, G)."""

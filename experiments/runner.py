@@ -240,12 +240,10 @@ class Runner:
         """The status of one run of a batch."""
         if outcome.trace is None or outcome.status is Status.INTERRUPTED:
             return outcome.status, outcome.reason
-        norm2 = outcome.trace.grad_norm2[r, g]
-        if (norm2 <= self.study.target).any():
-            return Status.TARGET_REACHED, None
-        if not np.isfinite(norm2[-1]):
-            return Status.DIVERGED, "‖∇f(x)‖² is not finite"
-        return Status.FINISHED, outcome.reason
+        status = outcome.trace.status(self.study.target)[r, g]
+        if status is Status.FINISHED:
+            return status, outcome.reason
+        return status, "‖∇f(x)‖² is not finite" if status is Status.DIVERGED else None
 
 
 class Outcome(NamedTuple):

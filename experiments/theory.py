@@ -6,6 +6,7 @@ easy problem.
 """
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -83,8 +84,9 @@ def upper_bound(method: Method, costs: Costs, s: Setting) -> Bound:
         batch = noise_batch(s.sigma2 / s.eps)
         per_step = 2.0 * _batch_seconds(dense, batch)
     elif isinstance(method, ShadowheartSGD):
-        plan = ShadowheartSGD(1.0, method.compressor, s.sigma2 / s.eps).plan(costs, s.d)
-        guarantee = shadowheart_sgd(s.L, s.eps)
+        plan = replace(method, noise_ratio=s.sigma2 / s.eps).plan(costs, s.d)
+        # The authors' clip may leave N below 1; the step size is then smaller by as much.
+        guarantee = shadowheart_sgd(s.L, s.eps, min(1.0, plan.N))
         per_step = 2.0 * plan.t_star + float(costs.tau_down[plan.messages > 0].max())
     elif isinstance(method, AsynchronousSGD) and method.rule != "discard":
         finite = dense[np.isfinite(dense)]

@@ -130,9 +130,9 @@ def test_re_exported_names_resolve_under_their_own_name(name):
             assert alias.asname or alias.name in package.__all__
 
 
-def modules_after(*statements):
-    """The top-level names of `sys.modules` in a fresh interpreter after some imports."""
-    code = "; ".join([*statements, "import json, sys", "print(json.dumps(list(sys.modules)))"])
+def modules_after(statement):
+    """The top-level names of `sys.modules` in a fresh interpreter after an import."""
+    code = f"{statement}; import json, sys; print(json.dumps(list(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
     )
