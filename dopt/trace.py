@@ -36,11 +36,9 @@ class Trace:
 
     def status(self, target: float | None = None) -> npt.NDArray[np.object_]:
         """How every run ended, as `Status`, shape (R, G); the target is one for ‖∇f(x)‖²."""
-        ended = np.full(self.diverged.shape, Status.FINISHED, object)
-        ended[self.diverged] = Status.DIVERGED
-        if target is not None:
-            ended[self.first_below(target) >= 0] = Status.TARGET_REACHED
-        return ended
+        reached = False if target is None else self.first_below(target) >= 0
+        ends = np.array([Status.FINISHED, Status.DIVERGED, Status.TARGET_REACHED], object)
+        return ends[np.where(reached, 2, self.diverged.astype(int))]
 
     def first_below(self, target: float) -> npt.NDArray[np.int64]:
         """The first record at which ‖∇f(x)‖² ≤ target, or −1 where it never is, shape (R, G)."""

@@ -177,7 +177,8 @@ def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
     """The open parquet file, whose faults become sentences."""
     try:
         with path.open("rb") as file:
-            yield pq.ParquetFile(file, page_checksum_verification=True)
+            # Threads that read ahead may outlive the file and abort the process at its exit.
+            yield pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=False)
     except MemoryError:  # Arrow's is an ArrowException, but it says nothing about the file
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
