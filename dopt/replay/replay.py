@@ -109,7 +109,7 @@ def replay(
 
     Raises:
         ConfigurationError: no server step, another number of workers than the problem has, a bad
-            step size or record, no run, or one run does not fit into memory.
+            step size, record or x0, no run, or one run does not fit into memory.
         UnsupportedError: `by` is "rounds" and the schedule has none.
     """
     if schedule.K < 1:
@@ -135,6 +135,8 @@ def replay(
     if isinstance(schedule, Listed) and not method.stateful:
         schedule = schedule.pruned()
     start = problem.start() if x0 is None else jnp.asarray(x0, problem.dtype)
+    if start.shape != (problem.d,):
+        raise ConfigurationError(f"x0 has shape {start.shape}; a model is flat, of d = {problem.d}")
     feeder = Feeder(schedule, method.reads, choose(schedule, method.stateful, by))
     each = run_bytes(problem, method, schedule, feeder.slots)
     value = np.full((len(data_seeds), len(sizes), len(steps)), np.nan)

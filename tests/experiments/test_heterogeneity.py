@@ -64,8 +64,9 @@ def test_the_entries_and_what_they_are_tuned_over():
 
 
 @pytest.mark.parametrize(("name", "batch"), [("smoke", 4), ("smoke", 2)])
-def test_logistic_regression_has_an_untuned_row(name, batch):
+def test_logistic_regression_has_an_untuned_row(name, batch, monkeypatch):
     """S = σ²/ε from the declared bound of the noise: σ² <= 2 mean‖a‖²/batch."""
+    monkeypatch.delenv("DOPT_DATA", raising=False)
     study = build(replace(PRESETS[name].settings, samples=200, batch=batch), None)
     assert study.problem_config == {
         "name": "mnist-logistic",

@@ -103,6 +103,18 @@ def test_shadowheart_sgd():
     assert bound.seconds == pytest.approx(K * round_seconds, rel=1e-9)
 
 
+def test_the_clip_of_shadowheart_costs_step_size():
+    """Cheap messages: 5 of them where 2000 fit, so that N < 1 and γ = N/(2L)."""
+    cheap = seconds_of([1.0, 2.0], [0.001, 0.001], [0.005, 0.005], [0.0, 0.0])
+    method = ShadowheartSGD(1.0, RandK(2), 99.0, clip=True)
+    plan = replace(method, noise_ratio=S).plan(cheap, D)
+    assert plan.messages.max() == 5
+    assert plan.N < 1
+    bound = upper_bound(method, cheap, SETTING)
+    assert bound.step_size == pytest.approx(plan.N / (2 * L))
+    assert bound.seconds > upper_bound(replace(method, clip=False), cheap, SETTING).seconds
+
+
 @pytest.mark.parametrize(("rule", "times"), [("plain", 1), ("adaptive", 2)])
 def test_asynchronous_sgd(rule, times):
     """Jobs of 4.25 and 6 s: during a slow one at most 2 fast ones arrive, and itself."""

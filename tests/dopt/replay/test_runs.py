@@ -1,5 +1,6 @@
 """What a replay refuses, survives, compiles and carries."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from families import STEPS, D, N, cluster, least_squares, run, schedule_for
@@ -30,6 +31,7 @@ EVERY = np.arange(STEPS + 1)
         ({"records": np.array([0, 2, 2])}, "increase from 0"),
         ({"records": np.array([0, 31])}, "at most K = 30"),
         ({"records": np.array([], int)}, "increase from 0"),
+        ({"x0": jnp.zeros(3)}, r"x0 has shape \(3,\); .* d = 20"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, words):
