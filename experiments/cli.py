@@ -40,7 +40,7 @@ class Sweep:
     study: tyro.conf.Positional[Literal["heterogeneity"]]
     """Which study."""
     preset: Literal["smoke", "quick", "full"] = "quick"
-    """smoke: seconds. quick: minutes. full: hours."""
+    """smoke: a minute. quick: minutes. full: hours."""
     out: Path = Path("results")
     """Folder of the results; a folder with results of the same study is resumed."""
     data: str | None = None

@@ -70,6 +70,7 @@ class Runner:
         self.study, self.store = study, store
         self.on_advance, self.stopping = on_advance, stopping
         self.known: dict[Any, list[Known]] = {}
+        self.label = ""
         self.done = 0
         rows = sum(len(entry.variants) + 1 for entry in study.entries)
         self.batches = rows * len(study.regimes)
@@ -126,6 +127,9 @@ class Runner:
         """Runs what is missing of one batch and keeps it."""
         what = f"{batch.regime.name}: {batch.label} ({batch.variant.name}), {batch.phase}"
         self.on_advance(Advance(self.done, self.batches, 0.0, what))
+        if batch.label != self.label:  # no other method can use these traces
+            self.known.clear()
+            self.label = batch.label
         configs = run_configs(self.study, batch)
         missing = self._missing(configs)
         if missing and batch.phase == "report":

@@ -54,7 +54,7 @@ class Preset:
 
 PRESETS = {
     "smoke": Preset(
-        "seconds: every path once, on few images",
+        "a minute: every path once, on few images",
         Heterogeneity(
             workers=10,
             samples=500,

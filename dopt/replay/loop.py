@@ -51,8 +51,14 @@ def _gather(
 
     def some(workers: Memory, jobs: Job) -> tuple[Memory, Float[Array, " d"]]:
         keys = jax.vmap(partial(job_key, key))(jobs.worker, jobs.job)
+        # Empty places have no weight, but the data they index must be there.
+        there = (
+            jobs
+            if problem.n is None
+            else replace(jobs, worker=jnp.minimum(jobs.worker, problem.n - 1))
+        )
         memories = jax.tree.map(lambda a: a.at[jobs.worker].get(mode="clip"), workers)
-        memories, total = method.gather(problem, memories, models, jobs, keys=keys)
+        memories, total = method.gather(problem, memories, models, there, keys=keys)
         workers = jax.tree.map(
             lambda a, new: a.at[jobs.worker].set(new, mode="drop"), workers, memories
         )
