@@ -8,6 +8,7 @@ Two forms: `Listed` holds every arrival; `Repeated` holds one round that the sam
 so that 10^4 rounds of 10^4 workers need no 10^8 rows. `Repeated.listed()` writes them out.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -35,6 +36,10 @@ class Arrivals(NamedTuple):
     def rows(self, which: slice | npt.NDArray) -> "Arrivals":
         """The chosen rows."""
         return Arrivals._make(column[which] for column in self)
+
+
+_TYPES = (np.int32, np.int32, np.int64, np.int64, np.int64, np.bool_, np.float64, np.int64)
+"""The types of the columns of `Arrivals`."""
 
 
 class Steps(NamedTuple):
@@ -90,6 +95,16 @@ class Listed:
     def time(self) -> npt.NDArray[np.float64]:
         """Virtual seconds at the start and at each server step, length K + 1."""
         return self.steps.tick * np.float64(self.tick)
+
+    @classmethod
+    def recorded(
+        cls, n: int, tick: float, rows: Sequence[Sequence], moves: Sequence[Sequence[int]]
+    ) -> "Listed":
+        """The schedule of a run that kept a row an arrival and a row of totals a server step."""
+        columns = zip(*rows, strict=True) if rows else [[]] * len(_TYPES)
+        arrivals = Arrivals._make(np.array(c, t) for c, t in zip(columns, _TYPES, strict=True))
+        totals = np.array([(0, 0, 0, 0), *moves], np.int64)
+        return cls(n, tick, Steps(*totals.T), arrivals)
 
     def pruned(self) -> "Listed":
         """The same schedule without the arrivals that no step uses; their cost stays in `steps`.

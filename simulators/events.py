@@ -7,12 +7,10 @@ import heapq
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from dopt.costs import Costs
 from dopt.errors import NoProgressError
 from dopt.policies import Arrival, Assign, Cancel, Count, Policy
-from dopt.schedule import Arrivals, Listed, Steps
+from dopt.schedule import Arrivals, Listed
 from simulators.clock import tick_seconds, to_ticks
 
 
@@ -175,9 +173,5 @@ class Engine:
 
     def listed(self) -> Listed:
         """The schedule so far; arrivals after the last server step are dropped."""
-        totals = np.array([(0, 0, 0, 0), *self.moves], np.int64).reshape(-1, 4)
-        columns = zip(*self.rows, strict=True) if self.rows else [[]] * 8
-        types = (np.int32, np.int32, np.int64, np.int64, np.int64, np.bool_, np.float64, np.int64)
-        arrivals = Arrivals(*(np.array(c, t) for c, t in zip(columns, types, strict=True)))
-        schedule = Listed(self.costs.n, self.tick, Steps(*totals.T), arrivals)
+        schedule = Listed.recorded(self.costs.n, self.tick, self.rows, self.moves)
         return schedule.until(schedule.K)

@@ -27,7 +27,7 @@ from dopt.replay.plain import (
     single_job,
     versions,
 )
-from dopt.schedule import Arrivals, Listed, Steps
+from dopt.schedule import Arrivals, Listed
 
 
 TICK = 1e-9
@@ -87,7 +87,7 @@ class _Driver:
         self.received = [-1] * costs.n
         self.rows: list[list] = []
         self.totals = [0, 0, 0]
-        self.moves: list[tuple[int, ...]] = [(0, 0, 0, 0)]
+        self.moves: list[tuple[int, ...]] = []
         self.begun = time.monotonic()
 
     def assign(self, assign: Assign) -> None:
@@ -190,8 +190,5 @@ def live(
     finally:
         for actor in driver.actors:
             ray.kill(actor)
-    types = (np.int32, np.int32, np.int64, np.int64, np.int64, np.bool_, np.float64, np.int64)
-    columns = zip(*driver.rows, strict=True)
-    arrivals = Arrivals(*(np.array(c, t) for c, t in zip(columns, types, strict=True)))
-    totals = Steps(*np.array(driver.moves, np.int64).T)
-    return Live(Listed(costs.n, TICK, totals, arrivals), driver.models)
+    schedule = Listed.recorded(costs.n, TICK, driver.rows, driver.moves)
+    return Live(schedule, driver.models)
