@@ -9,8 +9,13 @@ A compressor works in two stages, so that a simulation pays only for what it rea
 live workers pass messages; `unpack(pack(code)) == code` bit for bit makes the two agree. Bits are
 the size of the packed arrays, never a formula beside them.
 
-Promises are types: `Unbiased` declares `omega(d)`, `Contractive` declares `alpha(d)`. A constant is
+Promises are types: `Unbiased` declares `omega(d)`, `AsymptoticallyUnbiased` its limit,
+`Contractive` `alpha(d)`; families whose members share a coin are in `_joint.py`. A constant is
 labelled exact (some vector attains it) or bound.
+
+NaN and infinities are never hidden: they stay in their place where coordinates travel on their own
+(and are lost with the coordinate where it is not sent), and make the whole vector NaN where it is
+scaled by a norm. `nonfinite` says which.
 """
 
 import abc
@@ -44,6 +49,7 @@ class Compressor(abc.ABC):
     """A gradient compressor: a frozen dataclass registered as a pytree without array leaves."""
 
     name: ClassVar[str]
+    nonfinite: ClassVar[Literal["in place", "spreads"]] = "in place"
 
     @abc.abstractmethod
     def check(self, d: int) -> None:
@@ -77,12 +83,18 @@ class Compressor(abc.ABC):
         """The vector that a message stands for; `key` is the one it was encoded with."""
         return self.expand(self.unpack(message, key=key, d=d))
 
-    def nbits(self, d: int, dtype: Any) -> int:
-        """Bits of the packed arrays that travel for a `d`-vector of `dtype`, from their shapes."""
+    def nbits(self, d: int, dtype: Any, *, key: PRNGKeyArray | None = None) -> int:
+        """Bits of the packed arrays that travel for a `d`-vector of `dtype`, from their shapes.
+
+        `key` is read only by a `RandomSize` compressor, which cannot do without.
+        """
+        return packed_bits(self.message_shapes(d, dtype))
+
+    def message_shapes(self, d: int, dtype: Any) -> Message:
+        """The shapes and dtypes of the packed arrays; nothing is computed."""
         x = jax.ShapeDtypeStruct((d,), dtype)
         key = jax.eval_shape(lambda: jax.random.key(0))
-        message = jax.eval_shape(lambda x, key: self.encode(x, key=key), x, key)
-        return sum(8 * int(np.prod(a.shape)) * a.dtype.itemsize for a in jax.tree.leaves(message))
+        return jax.eval_shape(lambda x, key: self.encode(x, key=key), x, key)
 
     def compress_mean(
         self, x: Float[Array, " d"], m: Int[Array, ""], *, key: PRNGKeyArray, most: int
@@ -101,6 +113,11 @@ class Compressor(abc.ABC):
     def expand_sum(self, codes: Code, weights: Float[Array, " P"]) -> Float[Array, " d"]:
         """The weighted sum of the vectors of a batch of codes (leading axis P)."""
         return jnp.tensordot(weights, jax.vmap(self.expand)(codes), axes=1)
+
+
+def packed_bits(message: Message) -> int:
+    """Bits of the arrays of a message, or of their shapes."""
+    return sum(8 * int(np.prod(a.shape)) * a.dtype.itemsize for a in jax.tree.leaves(message))
 
 
 def message_key(key: PRNGKeyArray, j: Int[Array, ""] | int) -> PRNGKeyArray:
@@ -122,3 +139,41 @@ class Contractive(Compressor):
     @abc.abstractmethod
     def alpha(self, d: int) -> Constant:
         """The contraction constant α in (0, 1] for dimension `d`."""
+
+
+class AsymptoticallyUnbiased(Compressor):
+    """‖E C(x) − x‖/‖x‖ → 0 as d grows, for every x; for a finite d there is a bias."""
+
+    @abc.abstractmethod
+    def limit_omega(self) -> Constant:
+        """The limit of E‖C(x) − x‖²/‖x‖² as d grows."""
+
+
+class RandomSize(Compressor):
+    """A compressor whose messages vary in size with the key, and never with the values.
+
+    Compiled code has arrays of one shape: `pack` fills those of the largest message. What travels
+    is `trim(message)`, and `unpack` takes either.
+    """
+
+    @abc.abstractmethod
+    def trim(self, message: Message, *, key: PRNGKeyArray, d: int) -> Message:
+        """The arrays that travel, cut to the size drawn by `key`; on the host, not under `jit`."""
+
+    @abc.abstractmethod
+    def expected_bits(self, d: int, dtype: Any) -> float:
+        """The mean of `nbits` over keys."""
+
+    def nbits(self, d: int, dtype: Any, *, key: PRNGKeyArray | None = None) -> int:
+        """Bits of the packed arrays that travel for the message drawn with `key`.
+
+        Raises:
+            ValueError: no key.
+        """
+        if key is None:
+            raise ValueError(
+                f"messages of {self} vary in size with the key: give nbits(d, dtype, key=...), or "
+                "take expected_bits(d, dtype) where a mean will do"
+            )
+        empty = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), self.message_shapes(d, dtype))
+        return packed_bits(self.trim(empty, key=key, d=d))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from compressors._base import Constant, Contractive, Message
-from compressors.randk import Sparse, check_kept, index_bits, pack_indices, unpack_indices
+from compressors._sparse import Sparse, check_kept, index_bits, pack_indices, unpack_indices
 
 
 @jax.tree_util.register_dataclass
