@@ -4,12 +4,11 @@ It serves every policy and is the reference for the closed form of rounds.
 """
 
 import heapq
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from dopt.costs import Costs
 from dopt.errors import NoProgressError
-from dopt.policies import Arrival, Assign, Cancel, Count, Policy
+from dopt.policies import Arrival, Assign, Count, Policy, Step
 from dopt.schedule import Arrivals, Listed
 from simulators.clock import tick_seconds, to_ticks
 
@@ -22,53 +21,41 @@ class Limits(NamedTuple):
     gradients: int | None = None
 
 
-@dataclass(slots=True)
-class _Worker:
-    """What a worker is doing: `running` since `ready`, when its model was there.
-
-    Chains of equal jobs end at `base + links·seconds`.
-    """
-
-    job: int = -1
-    version: int = -1
-    received: int = -1
-    running: Assign | None = None
-    base: float = 0.0
-    links: int = 0
-    seconds: float = 0.0
-    ready: float = 0.0
-
-    @property
-    def end(self) -> float:
-        return self.base + self.links * self.seconds
-
-
-@dataclass(slots=True)
-class _Totals:
-    gradients: int = 0
-    bits_up: int = 0
-    bits_down: int = 0
-
-
 WEIGHT = Arrivals._fields.index("weight")
+INFINITE = float("inf")
+IDLE, NEVER = -1, -2
 
 
 class Engine:
-    """One run of a policy on a cluster of fixed times."""
+    """One run of a policy on a cluster of fixed times.
+
+    A heap entry is one integer, the tick shifted left by `shift` bits and the worker below it, so
+    that entries order by `(tick, worker)`. `due[i]` is the entry of worker i's running job; others
+    of its entries belong to jobs that were dropped.
+
+    Chains of equal jobs of worker i end at `base[i] + links[i]·seconds[i]`.
+    """
 
     def __init__(self, policy: Policy, costs: Costs, seed: int) -> None:
+        n = costs.n
         self.costs = costs
         self.tick = tick_seconds(costs)
+        self.shift = n.bit_length()
         self.h, self.tau = costs.h.tolist(), costs.tau.tolist()
         self.tau_dense, self.tau_down = costs.tau_dense.tolist(), costs.tau_down.tolist()
-        self.workers = [_Worker() for _ in range(costs.n)]
-        self.heap: list[tuple[int, int, int]] = []
+        self.heap: list[int] = []
+        self.due = [IDLE] * n
+        self.running = [Assign(worker) for worker in range(n)]
+        self.job, self.read, self.received = [IDLE] * n, [IDLE] * n, [IDLE] * n
+        self.base, self.links, self.seconds = [0.0] * n, [0] * n, [0.0] * n
+        self.ready = [0.0] * n
+        """When the model of the running job was there."""
         self.version = 0
         self.now, self.exact = 0, 0.0
-        self.totals = _Totals()
+        self.gradients = self.bits_up = self.bits_down = 0
         self.rows: list[list] = []
         self.moves: list[tuple[int, int, int, int]] = []
-        self.run = policy.run(costs.n, seed)
+        self.run = policy.run(n, seed)
 
     def bits(self, assign: Assign) -> int:
         """Bits of one message of a job."""
@@ -84,36 +71,41 @@ class Engine:
 
     def assign(self, assign: Assign) -> None:
         """The worker begins now; if it has just finished an equal job, its chain goes on."""
-        index, worker = assign.worker, self.workers[assign.worker]
-        worker.ready, seconds = self.exact, self.compute(assign)
+        i, exact = assign.worker, self.exact
+        ready, seconds = exact, self.compute(assign)
         if assign.messages:
             seconds += assign.messages * self.message(assign)
-            if worker.received != self.version:
-                seconds += self.tau_down[index]
-                worker.ready += self.tau_down[index]
-                self.totals.bits_down += self.costs.dense_bits
-                worker.received = self.version
-        if seconds == worker.seconds and worker.end == self.exact:
-            worker.links += 1
-        else:
-            worker.base, worker.links, worker.seconds = self.exact, 1, seconds
-        worker.job += 1
-        worker.version = self.version
-        worker.running = assign
-        if seconds < float("inf"):
-            ticks = to_ticks(worker.end, self.tick)
-            heapq.heappush(self.heap, (ticks, index, worker.job))
+            if self.received[i] != self.version:
+                seconds += self.tau_down[i]
+                ready += self.tau_down[i]
+                self.bits_down += self.costs.dense_bits
+                self.received[i] = self.version
+        base, links = self.base[i], self.links[i] + 1
+        if seconds != self.seconds[i] or base + self.links[i] * seconds != exact:
+            base, links = exact, 1
+            self.base[i], self.seconds[i] = exact, seconds
+        self.links[i] = links
+        self.ready[i] = ready
+        self.job[i] += 1
+        self.read[i] = self.version
+        self.running[i] = assign
+        # A job that never ends has no entry, but it can be dropped.
+        self.due[i] = NEVER
+        if seconds < INFINITE:
+            entry = to_ticks(base + links * seconds, self.tick) << self.shift | i
+            self.due[i] = entry
+            heapq.heappush(self.heap, entry)
 
-    def cancel(self, index: int) -> None:
+    def cancel(self, i: int) -> None:
         """The worker drops its job; the gradients and messages it had finished count as spent."""
-        worker = self.workers[index]
-        if worker.running is None:
+        if self.due[i] == IDLE:
             return
-        job, worker.running = worker.running, None
-        left = self.exact - worker.ready
-        self.totals.gradients += self.finished(job.gradients, self.h[index], left)
+        self.due[i] = IDLE
+        job = self.running[i]
+        left = self.exact - self.ready[i]
+        self.gradients += self.finished(job.gradients, self.h[i], left)
         left -= self.compute(job)
-        self.totals.bits_up += self.finished(job.messages, self.message(job), left) * self.bits(job)
+        self.bits_up += self.finished(job.messages, self.message(job), left) * self.bits(job)
 
     def finished(self, asked: int, each: float, seconds: float) -> int:
         """How many of the acts `asked` of a worker end within `seconds`, give or take a tick."""
@@ -121,17 +113,20 @@ class Engine:
             return 0
         return min(asked, int((seconds + self.tick) / each)) if each else asked
 
-    def arrive(self) -> tuple[int, Assign]:
-        """The next arrival: advances the clock and the totals."""
-        while self.heap:
-            self.now, index, job = heapq.heappop(self.heap)
-            worker = self.workers[index]
-            if worker.running is not None and worker.job == job:
-                assign, worker.running = worker.running, None
-                self.exact = worker.end
-                self.totals.gradients += assign.gradients
-                self.totals.bits_up += assign.messages * self.bits(assign)
-                return index, assign
+    def arrive(self) -> int:
+        """The worker that arrives next; advances the clock and the totals."""
+        heap, due, last = self.heap, self.due, (1 << self.shift) - 1
+        while heap:
+            entry = heapq.heappop(heap)
+            i = entry & last
+            if due[i] == entry:
+                due[i] = IDLE
+                assign = self.running[i]
+                self.now = entry >> self.shift
+                self.exact = self.base[i] + self.links[i] * self.seconds[i]
+                self.gradients += assign.gradients
+                self.bits_up += assign.messages * self.bits(assign)
+                return i
         raise NoProgressError(
             f"after {self.version} server steps no worker has anything left to send: the policy "
             "waits for a worker whose time is infinite; leave that worker out"
@@ -139,36 +134,36 @@ class Engine:
 
     def move(self) -> None:
         """The server moves."""
-        t = self.totals
         self.version += 1
-        self.moves.append((self.now, t.gradients, t.bits_up, t.bits_down))
+        self.moves.append((self.now, self.gradients, self.bits_up, self.bits_down))
 
     def simulate(self, limits: Limits) -> Listed:
         """Runs until a limit is passed and returns what came before it."""
-        last = float("inf") if limits.seconds is None else limits.seconds / self.tick
-        most = float("inf") if limits.gradients is None else limits.gradients
-        steps = float("inf") if limits.steps is None else limits.steps
-        actions = next(self.run)
+        last = INFINITE if limits.seconds is None else limits.seconds / self.tick
+        most = INFINITE if limits.gradients is None else limits.gradients
+        steps = INFINITE if limits.steps is None else limits.steps
+        actions, send = next(self.run), self.run.send
         row: list = []
         while True:
             for action in actions:
-                if isinstance(action, Assign):
+                kind = type(action)
+                if kind is Assign:
                     self.assign(action)
-                elif isinstance(action, Count):
+                elif kind is Count:
                     row[WEIGHT] = action.weight
-                elif isinstance(action, Cancel):
-                    self.cancel(action.worker)
-                else:
+                elif kind is Step:
                     self.move()
+                else:
+                    self.cancel(action.worker)
             if self.version >= steps:
                 break
-            arrived, job = self.arrive()
-            if self.now > last or self.totals.gradients > most:
+            i = self.arrive()
+            if self.now > last or self.gradients > most:
                 break
-            worker = self.workers[arrived]
-            row = [arrived, worker.job, worker.version, *job[1:], 0.0, self.version]
+            _, b, m, dense = self.running[i]
+            row = [i, self.job[i], self.read[i], b, m, dense, 0.0, self.version]
             self.rows.append(row)
-            actions = self.run.send(Arrival(arrived, self.version - worker.version))
+            actions = send(Arrival(i, self.version - self.read[i]))
         return self.listed()
 
     def listed(self) -> Listed:

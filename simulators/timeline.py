@@ -4,10 +4,11 @@ import numpy as np
 
 from dopt.costs import Costs
 from dopt.errors import ConfigurationError, NoProgressError
-from dopt.policies import Policy, Rounds
+from dopt.policies import EveryArrival, FreshBatch, Policy, Rounds
 from dopt.schedule import Pattern, Repeated, Schedule, Steps
 from simulators.clock import tick_seconds, to_ticks
 from simulators.events import Engine, Limits
+from simulators.streams import is_stream, stream
 
 
 LONGEST = 10_000_000
@@ -45,6 +46,8 @@ def timeline(
             raise ConfigurationError(f"{name} = {limit} must be positive")
     if isinstance(policy, Rounds):
         return _rounds(policy, costs, limits, seed)
+    if isinstance(policy, EveryArrival | FreshBatch) and is_stream(policy, costs):
+        return stream(policy, costs, limits)
     return Engine(policy, costs, seed).simulate(limits)
 
 

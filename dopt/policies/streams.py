@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dopt.policies._base import Arrival, Assign, Cancel, Count, Policy, Run, Step
+from dopt.policies._base import Assign, Cancel, Count, Policy, Run, Step
 
 
 @dataclass(frozen=True)
@@ -18,17 +18,17 @@ class EveryArrival(Policy):
 
     def run(self, n: int, seed: int) -> Run:
         """See `Policy.run`."""
-        actions: list = [Assign(worker, dense=True) for worker in range(n)]
+        again = [Assign(worker, dense=True) for worker in range(n)]
+        full, step = Count(), Step()
+        actions: list = again
         while True:
-            arrival: Arrival = yield actions
-            again = Assign(arrival.worker, dense=True)
-            if self.max_delay is not None and arrival.delay > self.max_delay:
-                actions = [again]
+            worker, delay = yield actions
+            if self.max_delay is not None and delay > self.max_delay:
+                actions = [again[worker]]
+            elif self.full_weight_until is not None and delay > self.full_weight_until:
+                actions = [Count(self.full_weight_until / delay), step, again[worker]]
             else:
-                weight = 1.0
-                if self.full_weight_until is not None and arrival.delay > self.full_weight_until:
-                    weight = self.full_weight_until / arrival.delay
-                actions = [Count(weight), Step(), again]
+                actions = [full, step, again[worker]]
 
 
 @dataclass(frozen=True)
@@ -43,23 +43,22 @@ class FreshBatch(Policy):
 
     def run(self, n: int, seed: int) -> Run:
         """See `Policy.run`."""
-        actions: list = [Assign(worker, dense=True) for worker in range(n)]
+        again = [Assign(worker, dense=True) for worker in range(n)]
+        share, step = Count(1.0 / self.batch), Step()
+        actions: list = again
         fresh = 0
         while True:
-            arrival: Arrival = yield actions
-            again = Assign(arrival.worker, dense=True)
-            actions = []
-            if arrival.delay == 0:
-                fresh += 1
-                actions.append(Count(1.0 / self.batch))
+            worker, delay = yield actions
+            if delay:
+                actions = [again[worker]]
+                continue
+            fresh += 1
             if fresh < self.batch:
-                actions.append(again)
+                actions = [share, again[worker]]
                 continue
             fresh = 0
-            actions.append(Step())
             if self.stop:
-                others = [worker for worker in range(n) if worker != arrival.worker]
-                actions += [Cancel(worker) for worker in others]
-                actions += [Assign(worker, dense=True) for worker in range(n)]
+                others = [Cancel(other) for other in range(n) if other != worker]
+                actions = [share, step, *others, *again]
             else:
-                actions.append(again)
+                actions = [share, step, again[worker]]
