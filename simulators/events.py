@@ -146,12 +146,11 @@ class Engine:
         row: list = []
         while True:
             for action in actions:
-                kind = type(action)
-                if kind is Assign:
+                if isinstance(action, Assign):
                     self.assign(action)
-                elif kind is Count:
+                elif isinstance(action, Count):
                     row[WEIGHT] = action.weight
-                elif kind is Step:
+                elif isinstance(action, Step):
                     self.move()
                 else:
                     self.cancel(action.worker)

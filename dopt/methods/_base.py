@@ -160,6 +160,10 @@ class Method(abc.ABC):
             return jnp.tensordot(weights, codes, axes=1)
         return self.compressor.expand_sum(codes, weights)
 
+    def sums_itself(self, jobs: Job) -> bool:
+        """Whether `gather` bounds its own memory: no vector of each job is alive at once."""
+        return False
+
     def gather(
         self,
         problem: Problem,
@@ -219,6 +223,10 @@ class GradientMethod(Method):
     ) -> tuple[Float[Array, " d"], Memory]:
         """The weighted sum."""
         return total, memory
+
+    def sums_itself(self, jobs: Job) -> bool:
+        """Dense gradients are summed by the problem."""
+        return jobs.dense
 
     def gather(
         self,

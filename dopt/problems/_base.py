@@ -141,10 +141,13 @@ class Problem(abc.ABC):
     ) -> Float[Array, " d"]:
         """Σ_p weights[p] · grad_sum(x, counts[p]) for a batch of jobs at one model.
 
-        What a server makes of P dense messages. Overridden where the sum needs no vector per job.
+        What a server makes of P dense messages, in bounded memory: here one after another, and
+        overridden where the sum needs no vector per job.
         """
 
-        def one(count: Any, key: Any, worker: Any) -> Float[Array, " d"]:
-            return self.grad_sum(x, count, key=key, worker=worker, most=most)
+        def add(total: Any, job: Any) -> tuple[Any, None]:
+            weight, count, key, worker = job
+            vector = self.grad_sum(x, count, key=key, worker=worker, most=most)
+            return total + weight * vector, None
 
-        return jnp.tensordot(weights, jax.vmap(one)(counts, keys, workers), axes=1)
+        return jax.lax.scan(add, jnp.zeros_like(x), (weights, counts, keys, workers))[0]

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
 from compressors import Constant
 from dopt.errors import ConfigurationError
+from dopt.problems._normal import weighted_normals
 
 
 class Noise(abc.ABC):
@@ -95,11 +96,18 @@ class GaussianNoise(Noise):
     sigma: float = field(metadata={"static": True})
 
     def __post_init__(self) -> None:
-        _check_sigma(self.sigma)
+        if not 0 <= self.sigma < float("inf"):
+            raise ConfigurationError(
+                f"sigma = {self.sigma}; a standard deviation is finite and at least 0"
+            )
 
     def sigma2(self, d: int) -> Constant | None:
         """d·sigma²."""
         return Constant(d * self.sigma**2, "exact", "every x")
+
+    def numbers(self, d: int) -> int:
+        """Normals that one draw consists of."""
+        return d
 
     def weighted_sum(
         self,
@@ -111,42 +119,21 @@ class GaussianNoise(Noise):
         keys: Key[Array, " P"],
         most: int,
     ) -> Float[Array, " d"]:
-        """The sum of c draws is c·∇f + √c·N(0, sigma²): one normal a coordinate and job."""
+        """The sum of c draws is c·∇f + √c·N(0, sigma²): one draw a job, however large c is."""
         deviations = self.sigma * weights * jnp.sqrt(counts.astype(weights.dtype))
-        normals = jax.vmap(lambda key: jax.random.normal(key, x.shape, gradient.dtype))(keys)
         # The noise is summed apart from the gradient, so that a batch of models x shares one draw.
-        noise = jnp.sum(deviations[:, None] * normals, axis=0)
+        noise = weighted_normals(deviations, self.numbers(x.shape[0]), keys=keys)
         return _gradients(counts, weights) * gradient + noise
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class ScalarNoise(Noise):
+class ScalarNoise(GaussianNoise):
     """One N(0, sigma²) added to all coordinates alike: E‖noise‖² = d·sigma², fully correlated."""
 
-    sigma: float = field(metadata={"static": True})
-
-    def __post_init__(self) -> None:
-        _check_sigma(self.sigma)
-
-    def sigma2(self, d: int) -> Constant | None:
-        """d·sigma²."""
-        return Constant(d * self.sigma**2, "exact", "every x")
-
-    def weighted_sum(
-        self,
-        gradient: Float[Array, " d"],
-        x: Float[Array, " d"],
-        counts: Int[Array, " P"],
-        weights: Float[Array, " P"],
-        *,
-        keys: Key[Array, " P"],
-        most: int,
-    ) -> Float[Array, " d"]:
-        """The sum of c draws is c·∇f + √c·N(0, sigma²): one normal a job."""
-        deviations = self.sigma * weights * jnp.sqrt(counts.astype(weights.dtype))
-        normals = jax.vmap(lambda key: jax.random.normal(key, (), gradient.dtype))(keys)
-        return _gradients(counts, weights) * gradient + jnp.sum(deviations * normals)
+    def numbers(self, d: int) -> int:
+        """One."""
+        return 1
 
 
 @jax.tree_util.register_dataclass
@@ -216,8 +203,3 @@ def _successes(
 
 def _gradients(counts: Int[Array, " P"], weights: Float[Array, " P"]) -> Float[Array, ""]:
     return jnp.sum(weights * counts.astype(weights.dtype))
-
-
-def _check_sigma(sigma: float) -> None:
-    if not 0 <= sigma < float("inf"):
-        raise ConfigurationError(f"sigma = {sigma}; a standard deviation is finite and at least 0")

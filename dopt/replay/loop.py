@@ -65,7 +65,7 @@ def _gather(
         return workers, total
 
     P = jobs.worker.shape[0]
-    if block >= P:
+    if block >= P or method.sums_itself(jobs):
         return some(workers, jobs)
     count = -(-P // block)
     size = -(-P // count)
@@ -123,6 +123,21 @@ def _turn(
             turn.moves, move, lambda *same: same, server, models, total
         )
     return Carry(server, workers, models, total)
+
+
+@partial(jax.jit, static_argnames=("seeds", "n", "slots"))
+def start(
+    method: Method,
+    step_sizes: Float[Array, " G"],
+    x: Float[Array, " d"],
+    *,
+    seeds: int,
+    n: int,
+    slots: int,
+) -> Carry:
+    """The state of `seeds` × G runs before their first turn."""
+    lane = jax.vmap(lambda size: begin(replace(method, step_size=size), x, n, slots))
+    return jax.tree.map(lambda a: jnp.broadcast_to(a, (seeds, *a.shape)), lane(step_sizes))
 
 
 @partial(jax.jit, static_argnames=("block",), donate_argnames=("carry",))

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,14 +16,14 @@ from dopt.errors import ConfigurationError
 from dopt.methods import Method
 from dopt.problems import Problem
 from dopt.replay.feeds import By, Feed, Feeder, choose
-from dopt.replay.loop import Carry, advance, begin, measure
+from dopt.replay.loop import advance, begin, measure, start
 from dopt.replay.plain import check_workers
 from dopt.schedule import Listed, Repeated, Schedule
 from dopt.trace import Trace
 
 
 RECORDS_PER_OCTAVE = 32
-PIECE_SECONDS = 0.5
+PIECE_SECONDS, GROWTH = 0.5, 16
 BLOCK_BYTES = 2**23
 """Vectors that are alive side by side within one turn, in bytes: about a share of the cache."""
 
@@ -134,15 +134,15 @@ def replay(
         schedule = schedule.listed()
     if isinstance(schedule, Listed) and not method.stateful:
         schedule = schedule.pruned()
-    start = problem.start() if x0 is None else jnp.asarray(x0, problem.dtype)
-    if start.shape != (problem.d,):
-        raise ConfigurationError(f"x0 has shape {start.shape}; a model is flat, of d = {problem.d}")
+    first = problem.start() if x0 is None else jnp.asarray(x0, problem.dtype)
+    if first.shape != (problem.d,):
+        raise ConfigurationError(f"x0 has shape {first.shape}; a model is flat, of d = {problem.d}")
     feeder = Feeder(schedule, method.reads, choose(schedule, method.stateful, by))
     each = run_bytes(problem, method, schedule, feeder.slots)
     value = np.full((len(data_seeds), len(sizes), len(steps)), np.nan)
-    norm2, x = value.copy(), np.zeros((*value.shape[:2], problem.d), start.dtype)
+    norm2, x = value.copy(), np.zeros((*value.shape[:2], problem.d), first.dtype)
     for r, g in _passes(data_seeds, sizes, each, _memory()):
-        runner = _Pass(problem, method, feeder, start, sizes[g], data_seeds[r])
+        runner = _Pass(problem, method, feeder, first, sizes[g], data_seeds[r])
         for m, (value[r, g, m], norm2[r, g, m]) in enumerate(runner.run(steps, stopping)):
             progress = Progress(int(steps[m]), int(steps[-1]), norm2[r, g, : m + 1])
             if on_record is not None and on_record(progress):
@@ -177,24 +177,23 @@ class _Pass:
         problem: Problem,
         method: Method,
         feeder: Feeder,
-        start: Float[Array, " d"],
+        x: Float[Array, " d"],
         step_sizes: npt.NDArray,
         seeds: npt.NDArray,
     ) -> None:
         self.problem, self.feeder, self.piece = problem, feeder, 1
-        self.sizes = jnp.asarray(step_sizes, start.dtype)
+        self.sizes = jnp.asarray(step_sizes, x.dtype)
         self.method = replace(method, step_size=self.sizes[0])
         self.keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
         lanes = len(seeds) * len(step_sizes)
-        self.block = max(1, BLOCK_BYTES // (lanes * start.size * start.dtype.itemsize))
-
-        def lane(step_size: Any) -> Carry:
-            one = replace(method, step_size=step_size)
-            return begin(one, start, feeder.schedule.n, feeder.slots)
-
-        first = jax.vmap(lane)(self.sizes)
-        self.carry = jax.tree.map(
-            lambda a: jnp.array(jnp.broadcast_to(a, (len(seeds), *a.shape))), first
+        self.block = max(1, BLOCK_BYTES // (lanes * x.size * x.dtype.itemsize))
+        self.carry = start(
+            self.method,
+            self.sizes,
+            x,
+            seeds=len(seeds),
+            n=feeder.schedule.n,
+            slots=feeder.slots,
         )
 
     def run(
@@ -228,11 +227,11 @@ class _Pass:
             block=self.block,
         )
         jax.block_until_ready(self.carry)
-        seconds = time.monotonic() - begun
+        seconds = max(time.monotonic() - begun, 1e-6)
         if seconds > PIECE_SECONDS:
             self.piece = max(1, self.piece // 2)
-        elif seconds < PIECE_SECONDS / 2 and upto - done == self.piece:
-            self.piece *= 2
+        elif upto - done == self.piece:
+            self.piece *= max(1, min(GROWTH, int(PIECE_SECONDS / 2 / seconds)))
         return upto
 
     def _measured(self) -> tuple[npt.NDArray, ...]:

@@ -1,0 +1,40 @@
+"""Gradients of many workers at once, where each has its own part of the data.
+
+A job asks for the gradient of one worker. Under `vmap` over jobs that would gather a copy of every
+asked part, which costs more than the gradients: where as many are asked as there are workers, all
+of them are computed from the data as they lie, and rows of the result are picked.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.custom_batching import custom_vmap
+from jaxtyping import Array, Float, Int
+
+
+One = Callable[[Any, Float[Array, " d"], Int[Array, ""]], Float[Array, " d"]]
+"""`one(problem, x, worker)`: a gradient of one worker."""
+
+All = Callable[[Any, Float[Array, " d"]], Float[Array, "n d"]]
+"""`every(problem, x)`: that of every worker."""
+
+
+def per_worker(one: One, every: All) -> One:
+    """`one`, which under `vmap` over the workers alone becomes rows of `every`."""
+
+    @custom_vmap
+    def gradient(problem: Any, x: Array, worker: Array) -> Array:
+        return one(problem, x, worker)
+
+    @gradient.def_vmap
+    def over_jobs(
+        size: int, batched: Any, problem: Any, x: Array, worker: Array
+    ) -> tuple[Array, bool]:
+        shared = not any(jax.tree.leaves(batched[:2]))
+        if shared and size >= problem.n:
+            return every(problem, x)[worker], True
+        axes = jax.tree.map(lambda yes: 0 if yes else None, batched)
+        return jax.vmap(one, in_axes=tuple(axes))(problem, x, worker), True
+
+    return gradient
