@@ -24,6 +24,7 @@ gradients, real compressed messages and exact counts of bits.
   dopt sweep heterogeneity --preset quick --out results    the main study, minutes
   dopt plot results                                        its figures and table again
   dopt list methods                                        what there is
+  dopt bench simulator                                     how fast, beside loops by hand
 
 `dopt COMMAND --help` explains a command and its options."""
 
@@ -72,6 +73,24 @@ class List:
     """A kind of thing, or all of them."""
 
 
+@dataclass(frozen=True)
+class Bench:
+    """Measure speed beside what one would write by hand, in interleaved runs, and print a table.
+
+    simulator: whole runs, beside a numpy loop and beside bare JAX. Each rival has a process of its
+    own; the machine should have nothing else to do.
+    """
+
+    what: tyro.conf.Positional[Literal["simulator"]]
+    """What is measured."""
+    workloads: tuple[str, ...] = ()
+    """Names of workloads, or their beginnings, such as W1 W4; all by default."""
+    pairs: int = 9
+    """Measurements of each rival, at least 9."""
+    json: Path | None = None
+    """A file for the rows, besides the table."""
+
+
 def _preset(args: Sequence[str]) -> str:
     """The preset that the arguments name, before they are parsed: it decides their defaults."""
     name = "quick"
@@ -83,7 +102,7 @@ def _preset(args: Sequence[str]) -> str:
     return name
 
 
-def parse(args: Sequence[str]) -> Sweep | Plot | List:
+def parse(args: Sequence[str]) -> Sweep | Plot | List | Bench:
     """The command that the arguments give; exits with 2 and a hint where they are wrong."""
     chosen = PRESETS.get(_preset(args), PRESETS["quick"])
     sweep = Sweep(tyro.MISSING, settings=chosen.settings)
@@ -91,6 +110,7 @@ def parse(args: Sequence[str]) -> Sweep | Plot | List:
         Annotated[Sweep, tyro.conf.subcommand("sweep", default=sweep)]
         | Annotated[Plot, tyro.conf.subcommand("plot")]
         | Annotated[List, tyro.conf.subcommand("list")]
+        | Annotated[Bench, tyro.conf.subcommand("bench")]
     )
     return tyro.cli(
         commands,
@@ -115,7 +135,7 @@ def main() -> None:
     sys.exit(code)
 
 
-def _run(command: Sweep | Plot | List) -> int:
+def _run(command: Sweep | Plot | List | Bench) -> int:
     from dopt.errors import ConfigurationError, DataError, DoptError, InterruptedRunError
     from experiments import commands
 
@@ -129,6 +149,8 @@ def _run(command: Sweep | Plot | List) -> int:
             )
         elif isinstance(command, Plot):
             commands.plot(command.folder)
+        elif isinstance(command, Bench):
+            commands.bench(command.workloads, command.pairs, command.json)
         else:
             commands.listing(command.what)
     except DoptError as error:

@@ -4,7 +4,7 @@ import inspect
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -25,6 +25,7 @@ from dopt.problems import Problem
 from dopt.results.read import load
 from dopt.results.store import Store
 from experiments import heterogeneity
+from experiments.benchmarks import simulator
 from experiments.figures import draw
 from experiments.runner import Advance, Runner
 from experiments.settings import PRESETS, Heterogeneity
@@ -75,6 +76,11 @@ def _say_where(folder: Path, paths: list[Path]) -> None:
     names = ", ".join(path.name for path in paths if path.suffix == ".png")
     files = f"runs.parquet, traces.parquet, summary.csv, {names} (and PDF)"
     out.print(f"In {folder}: {files}", soft_wrap=True)
+
+
+def bench(workloads: Sequence[str], pairs: int, file: Path | None) -> None:
+    """Measures the simulator and prints the table."""
+    simulator.bench(workloads, pairs, file, out, lambda line: err.print(line, soft_wrap=True))
 
 
 def listing(what: str) -> None:

@@ -82,6 +82,11 @@ class Problem(abc.ABC):
     def constants(self) -> Constants:
         """The constants of f, each exact or labelled as a bound. Computed on the host."""
 
+    @property
+    def f_star(self) -> Constant | None:
+        """`constants.f_star`; overridden where the other constants cost more than it."""
+        return self.constants.f_star
+
     @abc.abstractmethod
     def start(self) -> Float[Array, " d"]:
         """The customary starting point x⁰."""

@@ -23,18 +23,25 @@ All = Callable[[Any, Float[Array, " d"]], Float[Array, "n d"]]
 def per_worker(one: One, every: All) -> One:
     """`one`, which under `vmap` over the workers alone becomes rows of `every`."""
 
-    @custom_vmap
     def gradient(problem: Any, x: Array, worker: Array) -> Array:
-        return one(problem, x, worker)
+        # Only lists of arrays go through: JAX fills what it maps with other things than arrays.
+        leaves, tree = jax.tree.flatten(problem)
 
-    @gradient.def_vmap
-    def over_jobs(
-        size: int, batched: Any, problem: Any, x: Array, worker: Array
-    ) -> tuple[Array, bool]:
-        shared = not any(jax.tree.leaves(batched[:2]))
-        if shared and size >= problem.n:
-            return every(problem, x)[worker], True
-        axes = jax.tree.map(lambda yes: 0 if yes else None, batched)
-        return jax.vmap(one, in_axes=tuple(axes))(problem, x, worker), True
+        def single(leaves: list[Array], x: Array, worker: Array) -> Array:
+            return one(jax.tree.unflatten(tree, leaves), x, worker)
+
+        mapped = custom_vmap(single)
+
+        @mapped.def_vmap
+        def over_jobs(
+            size: int, batched: Any, leaves: list[Array], x: Array, worker: Array
+        ) -> tuple[Array, bool]:
+            shared = not any(jax.tree.leaves(batched[:2]))
+            if shared and size >= problem.n:
+                return every(jax.tree.unflatten(tree, leaves), x)[worker], True
+            axes = jax.tree.map(lambda yes: 0 if yes else None, tuple(batched))
+            return jax.vmap(single, in_axes=axes)(leaves, x, worker), True
+
+        return mapped(leaves, x, worker)
 
     return gradient

@@ -58,7 +58,7 @@ class LogisticRegression(Problem):
     def from_arrays(
         cls,
         features: Float[np.ndarray, "N d"],
-        labels: Float[np.ndarray, " N"],
+        labels: Float[np.ndarray, " labels"],
         *,
         n: int | None = None,
         batch: int | None = 1,
@@ -126,8 +126,13 @@ class LogisticRegression(Problem):
                 if self.batch is None
                 else Constant(largest / self.batch, "bound", "the second moment")
             ),
-            f_star=Constant(0.0, "bound", "a logistic loss is never negative"),
+            f_star=self.f_star,
         )
+
+    @property
+    def f_star(self) -> Constant:
+        """At least 0."""
+        return Constant(0.0, "bound", "a logistic loss is never negative")
 
     def start(self) -> Float[Array, " d"]:
         """Zero."""
@@ -277,7 +282,7 @@ def _every(problem: Any, x: Float[Array, " d"]) -> Float[Array, "n d"]:
     parts, size = problem.labels.shape
     slopes = _slopes(problem.features.reshape(-1, problem.d), problem.labels.reshape(-1), x)
     each = jax.vmap(jnp.matmul)(slopes.reshape(parts, size) / size, problem.features)
-    return each + problem.l2 * x
+    return each + problem.l2 * x[None, :]
 
 
 _local_grad = per_worker(_one, _every)

@@ -152,7 +152,7 @@ def replay(
     # A model beyond the range of floats stays there: what it measures afterwards is no progress.
     lost = np.logical_or.accumulate(~(np.isfinite(value) & np.isfinite(norm2)), axis=-1)
     value[lost] = norm2[lost] = np.nan
-    f_star = problem.constants.f_star
+    f_star = problem.f_star
     totals = schedule.steps
     return Trace(
         seeds=data_seeds,
