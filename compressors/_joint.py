@@ -1,12 +1,13 @@
 """Families of compressors that share a coin, and exchanges in several phases."""
 
 import abc
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import jax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from compressors._base import Compressor, Constant
+from compressors._base import Compressor, Constant, Unbiased
 
 
 class Joint(abc.ABC):
@@ -19,7 +20,8 @@ class Joint(abc.ABC):
 
     A member is a compressor like any other once coin and rank are given, so that messages, codes
     and the server's sum are those of `Compressor`. The coin is one for all members and drawn afresh
-    each round; a member's own randomness is the `key` of its `compress`.
+    each round; a member's own randomness is the `key` of its `compress`, and no two members have
+    the same. Unbiased is a member over both, not for a fixed coin.
     """
 
     name: ClassVar[str]
@@ -48,6 +50,46 @@ class Joint(abc.ABC):
         """Bits of the packed arrays of one member's message."""
         key = jax.random.key(0)
         return self.member(coin=key, rank=0, n=n).nbits(d, dtype)
+
+
+def check_members(name: str, n: int) -> None:
+    """Raises `ValueError` unless n ≥ 1."""
+    if n < 1:
+        raise ValueError(f"{name} ties at least one member, not n = {n}: give n >= 1")
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class IndependentFamily(Joint):
+    """n copies of an unbiased compressor, each with its own key; the coin is not used.
+
+    Errors of different members are uncorrelated: A = ω/n, B = 0.
+
+    Attributes:
+        compressor: what every member does.
+    """
+
+    compressor: Unbiased = field(metadata={"static": True})
+    name: ClassVar[str] = "independent"
+
+    def check(self, d: int, n: int) -> None:
+        """Raises `ValueError` where the compressor refuses d, or n < 1."""
+        self.compressor.check(d)
+        check_members(self.name, n)
+
+    def member(self, *, coin: PRNGKeyArray, rank: Int[Array, ""] | int, n: int) -> Unbiased:
+        """The compressor."""
+        return self.compressor
+
+    def omega(self, d: int, n: int) -> Constant:
+        """That of the compressor."""
+        return self.compressor.omega(d)
+
+    def ab(self, d: int, n: int) -> tuple[Constant, Constant]:
+        """(ω/n, 0), as exact as ω: the tuple is the vector that attains ω, n times."""
+        self.check(d, n)
+        omega = self.compressor.omega(d)
+        return omega._replace(value=omega.value / n), Constant(0.0, omega.kind, omega.note)
 
 
 class Collective(abc.ABC):

@@ -1,4 +1,4 @@
-"""The sparse code that compressors share which keep K coordinates, and its packed indices."""
+"""The sparse code that compressors share which keep some coordinates, and its packed indices."""
 
 from dataclasses import dataclass, field
 
@@ -12,7 +12,10 @@ from compressors.kernels.pack import pack, unpack
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class Sparse:
-    """A d-vector that is zero but for K distinct coordinates; a leading axis makes it a batch."""
+    """A d-vector that is zero but for K coordinates; a leading axis makes it a batch.
+
+    Values of a coordinate that is named more than once add up.
+    """
 
     indices: Int[Array, "*batch K"]
     values: Float[Array, "*batch K"]
@@ -20,7 +23,7 @@ class Sparse:
 
     def dense(self) -> Float[Array, " d"]:
         """The vector."""
-        return jnp.zeros(self.d, self.values.dtype).at[self.indices].set(self.values)
+        return jnp.zeros(self.d, self.values.dtype).at[self.indices].add(self.values)
 
     def weighted_sum(self, weights: Float[Array, " P"]) -> Float[Array, " d"]:
         """Σ_p weights[p] · vector p of a batch, by one scatter-add."""

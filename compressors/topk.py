@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from compressors._base import Constant, Contractive, Message
+from compressors._largest import largest
 from compressors._sparse import Sparse, check_kept, index_bits, pack_indices, unpack_indices
 
 
@@ -16,8 +17,11 @@ from compressors._sparse import Sparse, check_kept, index_bits, pack_indices, un
 class TopK(Contractive):
     """C(x) = Σ_{j ∈ J} x_j e_j, with J the K largest |x_j|; equal ones by the lowest index.
 
-    Deterministic and biased: for methods with error feedback. The message holds the indices,
-    ⌈log2 d⌉ bits each, and the values, largest first.
+    Deterministic and biased, α = K/d: for methods with error feedback. The message holds the
+    indices, ⌈log2 d⌉ bits each, and the values, in the same order.
+
+    J is always exact, and found without a sort: a few coordinates one by one, more of them by the
+    threshold that exactly K pass, in time O(d) (`_largest.py`). NaN counts as the largest.
     """
 
     K: int = field(metadata={"static": True})
@@ -31,7 +35,7 @@ class TopK(Contractive):
         """The K largest coordinates of `x`; the key is not used."""
         d = x.shape[0]
         self.check(d)
-        kept = jax.lax.top_k(jnp.abs(x), self.K)[1]
+        kept = largest(x, self.K)
         return Sparse(kept, x[kept], d)
 
     def expand(self, code: Sparse) -> Float[Array, " d"]:

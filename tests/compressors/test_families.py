@@ -1,34 +1,43 @@
+"""Every operator of the catalogue goes through its battery, and every public class is in it."""
+
 import inspect
 
 import pytest
 
 import compressors
-from compressors import Compressor, Identity, RandK, TopK
+from compressors import Collective, Compressor, Joint
+from theory_checks.catalogue import ATTAINED, COLLECTIVES, JOINTS, OPERATORS
+from theory_checks.collectives import check_collective
 from theory_checks.compressors import check_compressor
 
 
-FAMILY: tuple[tuple[Compressor, int], ...] = (
-    (Identity(), 12),
-    (RandK(1), 40),
-    (RandK(5, indices="sent"), 33),
-    (RandK(3), 3),
-    (TopK(4), 33),
-)
-"""Every public compressor, with the dimension at which it goes through the battery."""
+D = 33
 
 
-@pytest.mark.parametrize(("compressor", "d"), FAMILY, ids=str)
-def test_the_battery_finds_nothing(compressor, d):
-    findings = check_compressor(compressor, d, draws=4096, seed=0)
+@pytest.mark.parametrize("name", OPERATORS)
+def test_the_battery_finds_nothing(name):
+    also = {"declared": ATTAINED[name](D)} if name in ATTAINED else None
+    findings = check_compressor(OPERATORS[name](D), D, draws=4096, seed=0, also=also)
     assert [finding for finding in findings if not finding.passed] == []
 
 
-def test_every_public_compressor_is_in_the_family():
+@pytest.mark.parametrize("name", COLLECTIVES)
+def test_the_battery_of_exchanges_finds_nothing(name):
+    findings = check_collective(COLLECTIVES[name](D), D, seed=0)
+    assert [finding for finding in findings if not finding.passed] == []
+
+
+def test_every_public_class_is_in_the_catalogue():
     public = {
         value
         for value in vars(compressors).values()
         if inspect.isclass(value)
-        and issubclass(value, Compressor)
+        and issubclass(value, Compressor | Joint | Collective)
         and not inspect.isabstract(value)
     }
-    assert public == {type(compressor) for compressor, _ in FAMILY}
+    catalogue = [
+        *(make(D) for make in OPERATORS.values()),
+        *(make(D, 4) for make in JOINTS.values()),
+        *(make(D) for make in COLLECTIVES.values()),
+    ]
+    assert public == {type(value) for value in catalogue}

@@ -1,21 +1,30 @@
 from functools import partial
+from itertools import combinations, product
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from compressors import Compressor, RandK, Sparse, message_key
+from compressors import (
+    Compressor,
+    RandK,
+    RandKWithReplacement,
+    ScaledRandK,
+    Sparse,
+    message_key,
+)
 from compressors.randk import DRAWS_AT_ONCE
 
 
 KEY = jax.random.key(11)
 
 
+@pytest.mark.parametrize("kind", [RandK, ScaledRandK])
 @pytest.mark.parametrize("K", [-1, 0, 6])
-def test_a_bad_number_of_coordinates_is_refused_everywhere(K):
-    bad, x = RandK(K), jnp.ones(5)
-    refused = rf"RandK cannot keep K = {K} of d = 5 coordinates: give K between 1 and 5"
+def test_a_bad_number_of_coordinates_is_refused_everywhere(kind, K):
+    bad, x = kind(K), jnp.ones(5)
+    refused = rf"{kind.name} cannot keep K = {K} of d = 5 coordinates: give K between 1 and 5"
     for call in (
         lambda: bad.check(5),
         lambda: bad.compress(x, key=KEY),
@@ -24,10 +33,16 @@ def test_a_bad_number_of_coordinates_is_refused_everywhere(K):
         lambda: bad.compress_mean(x, jnp.asarray(2), key=KEY, most=2),
         lambda: bad.nbits(5, jnp.float32),
         lambda: bad.payload_bits(5, jnp.float32),
-        lambda: bad.omega(5),
+        lambda: bad.omega(5) if kind is RandK else bad.alpha(5),
     ):
         with pytest.raises(ValueError, match=refused):
             call()
+
+
+def test_with_replacement_only_no_draws_are_refused():
+    RandKWithReplacement(9).check(5)
+    with pytest.raises(ValueError, match="cannot draw K = 0 coordinates: give K >= 1"):
+        RandKWithReplacement(0).check(5)
 
 
 def test_only_two_ways_to_send_indices():
@@ -50,7 +65,7 @@ def test_kept_coordinates_are_scaled_by_d_over_K(dtype):
 
 def test_scaling_in_bfloat16_rounds_once():
     x = jax.random.normal(KEY, (1000,), jnp.bfloat16)
-    code = RandK(300).compress(x, key=KEY)
+    code = jax.jit(lambda x: RandK(300).compress(x, key=KEY))(x)
     kept = np.asarray(x, np.float32)[np.asarray(code.indices)]
     once = (kept * np.float32(1000 / 300)).astype(jnp.bfloat16)
     np.testing.assert_array_equal(np.asarray(code.values), once)
@@ -94,10 +109,11 @@ def means(mean, x, numbers, most):
     return jax.jit(jax.vmap(lambda m: mean(x, m, key=KEY, most=most)))(jnp.asarray(numbers))
 
 
+@pytest.mark.parametrize("kind", [RandK, ScaledRandK, RandKWithReplacement])
 @pytest.mark.parametrize("K", [1, 3])
-def test_the_mean_is_the_mean_of_its_messages(K):
+def test_the_mean_is_the_mean_of_its_messages(kind, K):
     x = jax.random.normal(jax.random.key(3), (12,))
-    compressor, numbers = RandK(K), [1, 2, 17]
+    compressor, numbers = kind(K), [1, 2, 17]
     draw = jax.jit(lambda j: compressor.expand(compressor.compress(x, key=message_key(KEY, j))))
     draws = np.stack([draw(j) for j in range(17)])
     expected = [draws[:m].mean(axis=0) for m in numbers]
@@ -160,3 +176,46 @@ def test_it_is_a_value_without_arrays():
     assert jax.tree.leaves(RandK(3)) == []
     assert RandK(3) == RandK(3, indices="seed") != RandK(3, indices="sent")
     assert hash(RandK(3)) == hash(RandK(3))
+
+
+def test_scaled_is_randk_times_K_over_d():
+    x = jax.random.normal(KEY, (24,))
+    code, scaled = RandK(6).compress(x, key=KEY), ScaledRandK(6).compress(x, key=KEY)
+    np.testing.assert_array_equal(scaled.indices, code.indices)
+    np.testing.assert_allclose(scaled.values, code.values / 4, rtol=1e-15)
+    np.testing.assert_array_equal(scaled.values, x[scaled.indices])
+    assert ScaledRandK(6).alpha(24)[:2] == (0.25, "exact")
+
+
+@pytest.mark.parametrize(("d", "K"), [(1, 1), (5, 2), (4, 4)])
+def test_constants_by_enumeration_of_subsets(d, K):
+    x = np.random.default_rng(d).standard_normal(d)
+    kept = np.asarray([[j in J for j in range(d)] for J in combinations(range(d), K)])
+    unbiased, scaled = kept * x * d / K, kept * x
+    np.testing.assert_allclose(unbiased.mean(axis=0), x, rtol=0, atol=1e-14)
+    omega = ((unbiased - x) ** 2).sum(axis=1).mean() / (x @ x)
+    np.testing.assert_allclose(RandK(K).omega(d).value, omega, rtol=1e-12, atol=1e-12)
+    rest = ((scaled - x) ** 2).sum(axis=1).mean() / (x @ x)
+    np.testing.assert_allclose(1 - ScaledRandK(K).alpha(d).value, rest, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("d", "K"), [(1, 1), (1, 3), (3, 2), (4, 3), (2, 5)])
+def test_constants_by_enumeration_of_draws(d, K):
+    """With replacement: every sequence of draws, each one a code."""
+    x = np.random.default_rng(d).standard_normal(d)
+    draws = jnp.asarray([*product(range(d), repeat=K)], jnp.int32)
+    compressor = RandKWithReplacement(K)
+    codes = Sparse(draws, jnp.asarray(x)[draws] * (d / K), d)
+    results = np.asarray(jax.vmap(compressor.expand)(codes))
+    np.testing.assert_allclose(results.mean(axis=0), x, rtol=0, atol=1e-14)
+    omega = ((results - x) ** 2).sum(axis=1).mean() / (x @ x)
+    np.testing.assert_allclose(compressor.omega(d).value, omega, rtol=1e-12, atol=1e-12)
+
+
+def test_repeated_draws_add_up():
+    x = jnp.asarray([1.0, -2.0])
+    compressor = RandKWithReplacement(50)
+    code = compressor.compress(x, key=KEY)
+    counts = np.bincount(np.asarray(code.indices), minlength=2)
+    assert counts.min() > 0
+    np.testing.assert_allclose(compressor.expand(code), counts * np.asarray(x) * 2 / 50, rtol=1e-14)

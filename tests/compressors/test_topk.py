@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,17 +13,41 @@ from compressors import TopK
 KEY = jax.random.key(0)
 
 
+@partial(jax.jit, static_argnums=1)
+def sent(x, K):
+    code = TopK(K).compress(x, key=KEY)
+    return code, TopK(K).expand(code)
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(-3, 3), min_size=8, max_size=8), st.sampled_from([1, 3, 8]))
 def test_the_largest_stay_and_ties_go_to_the_lowest_index(entries, K):
     x = np.asarray(entries, np.float64)
     order = sorted(range(8), key=lambda j: (-abs(x[j]), j))[:K]
-    code = TopK(K).compress(jnp.asarray(x), key=KEY)
+    code, dense = sent(jnp.asarray(x), K)
     assert code.indices.tolist() == order
     assert code.indices.dtype == jnp.int32
     expected = np.zeros(8)
     expected[order] = x[order]
-    np.testing.assert_array_equal(TopK(K).expand(code), expected)
+    np.testing.assert_array_equal(dense, expected)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
+@pytest.mark.parametrize("K", [3, 40, 600])
+def test_many_coordinates_are_the_same_as_by_a_sort(dtype, K):
+    x = jax.random.normal(jax.random.key(1), (2001,), dtype).round(1)
+    size = np.abs(np.asarray(x, np.float64))
+    kept = np.argsort(-size, kind="stable")[:K]
+    code, dense = sent(x, K)
+    assert sorted(code.indices.tolist()) == sorted(kept.tolist())
+    expected = np.zeros(2001)
+    expected[kept] = np.asarray(x, np.float64)[kept]
+    np.testing.assert_array_equal(np.asarray(dense, np.float64), expected)
+
+
+def test_what_is_no_number_is_sent_first():
+    x = jnp.asarray([1.0, jnp.inf, 9.0, jnp.nan, -2.0])
+    np.testing.assert_array_equal(sent(x, 2)[1], [0.0, jnp.inf, 0.0, jnp.nan, 0.0])
 
 
 @pytest.mark.parametrize("K", [0, 5])

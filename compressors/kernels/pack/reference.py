@@ -7,6 +7,7 @@ stream is bit s mod 32 of word s // 32 (bit 0 is the least significant). So code
 
 The layout repeats every lcm(bits, 32) bits: `period` codes fill exactly `span` words. Within a
 period all positions are static, so packing is shifts and ors of columns: no scatter, no gather.
+Where `bits` divides 32 a period is one word, and the shifts are one row, which vectorises.
 """
 
 import math
@@ -26,7 +27,11 @@ def pack(codes: UInt32[Array, " k"], bits: int) -> UInt32[Array, " words"]:
     """
     period, span = _layout(bits)
     k = codes.shape[0]
-    columns = _columns(codes, period)
+    if span == 1:
+        return jnp.sum(
+            (_rows(codes, period) & _mask(bits)) << _shifts(bits), axis=1, dtype=jnp.uint32
+        )
+    columns = jnp.unstack(_rows(codes, period), axis=1)
     words = [jnp.zeros_like(columns[0]) for _ in range(span)]
     for i, column in enumerate(columns):
         code = column & _mask(bits)
@@ -49,7 +54,9 @@ def unpack(words: UInt32[Array, " words"], bits: int, k: int) -> UInt32[Array, "
             f"{k} codes of {bits} bits fill {math.ceil(k * bits / WORD)} words of 32 bits, not "
             f"{words.shape[0]}: give the k and the bits that the codes were packed with"
         )
-    columns = _columns(words, span)
+    if span == 1:
+        return ((words[:, None] >> _shifts(bits)) & _mask(bits)).reshape(-1)[:k]
+    columns = jnp.unstack(_rows(words, span), axis=1)
     codes = []
     for i in range(period):
         word, shift = divmod(i * bits, WORD)
@@ -68,11 +75,14 @@ def _layout(bits: int) -> tuple[int, int]:
     return WORD // common, bits // common
 
 
-def _columns(array: UInt32[Array, " size"], width: int) -> tuple[UInt32[Array, " periods"], ...]:
-    """Entries i, i + width, i + 2·width, … for each i < width, padded with zeros."""
-    periods = math.ceil(array.shape[0] / width)
-    padded = jnp.pad(array, (0, periods * width - array.shape[0])).reshape(periods, width)
-    return jnp.unstack(padded, axis=1)
+def _rows(array: UInt32[Array, " size"], width: int) -> UInt32[Array, "periods width"]:
+    """The entries in rows of `width`, padded with zeros."""
+    return jnp.pad(array, (0, -array.shape[0] % width)).reshape(-1, width)
+
+
+def _shifts(bits: int) -> UInt32[Array, "1 period"]:
+    """Where the codes of one word begin."""
+    return jnp.arange(0, WORD, bits, dtype=jnp.uint32)[None, :]
 
 
 def _mask(bits: int) -> Array:
