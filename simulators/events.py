@@ -3,7 +3,8 @@
 It serves every policy and is the reference for the closed form of rounds.
 """
 
-import heapq
+import gc
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 from dopt.costs import Costs
@@ -24,6 +25,8 @@ class Limits(NamedTuple):
 WEIGHT = Arrivals._fields.index("weight")
 INFINITE = float("inf")
 IDLE, NEVER = -1, -2
+NOTHING = Assign(-1)
+"""What a worker runs before its first job."""
 
 
 class Engine:
@@ -45,7 +48,9 @@ class Engine:
         self.tau_dense, self.tau_down = costs.tau_dense.tolist(), costs.tau_down.tolist()
         self.heap: list[int] = []
         self.due = [IDLE] * n
-        self.running = [Assign(worker) for worker in range(n)]
+        self.running = [NOTHING] * n
+        self.busy = [0.0] * n
+        """Seconds of the running job, but for a download."""
         self.job, self.read, self.received = [IDLE] * n, [IDLE] * n, [IDLE] * n
         self.base, self.links, self.seconds = [0.0] * n, [0] * n, [0.0] * n
         self.ready = [0.0] * n
@@ -72,14 +77,17 @@ class Engine:
     def assign(self, assign: Assign) -> None:
         """The worker begins now; if it has just finished an equal job, its chain goes on."""
         i, exact = assign.worker, self.exact
-        ready, seconds = exact, self.compute(assign)
-        if assign.messages:
-            seconds += assign.messages * self.message(assign)
-            if self.received[i] != self.version:
-                seconds += self.tau_down[i]
-                ready += self.tau_down[i]
-                self.bits_down += self.costs.dense_bits
-                self.received[i] = self.version
+        if assign is not self.running[i]:
+            self.running[i] = assign
+            self.busy[i] = self.compute(assign)
+            if assign.messages:
+                self.busy[i] += assign.messages * self.message(assign)
+        ready, seconds = exact, self.busy[i]
+        if assign.messages and self.received[i] != self.version:
+            seconds += self.tau_down[i]
+            ready += self.tau_down[i]
+            self.bits_down += self.costs.dense_bits
+            self.received[i] = self.version
         base, links = self.base[i], self.links[i] + 1
         if seconds != self.seconds[i] or base + self.links[i] * seconds != exact:
             base, links = exact, 1
@@ -88,13 +96,12 @@ class Engine:
         self.ready[i] = ready
         self.job[i] += 1
         self.read[i] = self.version
-        self.running[i] = assign
         # A job that never ends has no entry, but it can be dropped.
         self.due[i] = NEVER
         if seconds < INFINITE:
             entry = to_ticks(base + links * seconds, self.tick) << self.shift | i
             self.due[i] = entry
-            heapq.heappush(self.heap, entry)
+            heappush(self.heap, entry)
 
     def cancel(self, i: int) -> None:
         """The worker drops its job; the gradients and messages it had finished count as spent."""
@@ -117,7 +124,7 @@ class Engine:
         """The worker that arrives next; advances the clock and the totals."""
         heap, due, last = self.heap, self.due, (1 << self.shift) - 1
         while heap:
-            entry = heapq.heappop(heap)
+            entry = heappop(heap)
             i = entry & last
             if due[i] == entry:
                 due[i] = IDLE
@@ -139,10 +146,24 @@ class Engine:
 
     def simulate(self, limits: Limits) -> Listed:
         """Runs until a limit is passed and returns what came before it."""
+        # Rows live to the end: looking for garbage among millions of them finds none.
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            self.loop(limits)
+        finally:
+            if collecting:
+                gc.enable()
+        schedule = Listed.recorded(self.costs.n, self.tick, self.rows, self.moves)
+        return schedule.until(schedule.K)
+
+    def loop(self, limits: Limits) -> None:
+        """Actions, then the next arrival, until a limit is passed."""
         last = INFINITE if limits.seconds is None else limits.seconds / self.tick
         most = INFINITE if limits.gradients is None else limits.gradients
         steps = INFINITE if limits.steps is None else limits.steps
-        actions, send = next(self.run), self.run.send
+        actions, send, keep = next(self.run), self.run.send, self.rows.append
+        running, job, read = self.running, self.job, self.read
         row: list = []
         while True:
             for action in actions:
@@ -155,17 +176,12 @@ class Engine:
                 else:
                     self.cancel(action.worker)
             if self.version >= steps:
-                break
+                return
             i = self.arrive()
             if self.now > last or self.gradients > most:
-                break
-            _, b, m, dense = self.running[i]
-            row = [i, self.job[i], self.read[i], b, m, dense, 0.0, self.version]
-            self.rows.append(row)
-            actions = send(Arrival(i, self.version - self.read[i]))
-        return self.listed()
-
-    def listed(self) -> Listed:
-        """The schedule so far; arrivals after the last server step are dropped."""
-        schedule = Listed.recorded(self.costs.n, self.tick, self.rows, self.moves)
-        return schedule.until(schedule.K)
+                return
+            version = self.version
+            _, b, m, dense = running[i]
+            row = [i, job[i], read[i], b, m, dense, 0.0, version]
+            keep(row)
+            actions = send(Arrival(i, version - read[i]))

@@ -2,8 +2,7 @@
 
 Block i of a key (k0, k1) enciphers the counter (i, TAG) to two words of 32 bits. `jax.random.bits`
 uses the same cipher, but one word a block instead of two, and on a CPU JAX 0.10 compiles its rounds
-as a loop: for long vectors this file is two to four times as fast there. All is elementwise, so
-that XLA fuses it into whatever reads the words, and no result depends on backend or JAX version.
+as a loop. No result depends on the backend or on JAX's version.
 
     x0, x1 = i + k0, TAG + k1;  k2 = k0 ^ k1 ^ 0x1BD11BDA
     round r = 0 … 19:  x0 += x1;  x1 = rotl(x1, R[r mod 8]) ^ x0
@@ -45,5 +44,6 @@ def random_words(key: PRNGKeyArray, count: int) -> UInt32[Array, " count"]:
     """`count` words, uniform and independent; `key` is a typed key of two words, as JAX's own."""
     k0, k1 = jax.random.key_data(key)
     blocks = jnp.arange((count + 1) // 2, dtype=jnp.uint32)
-    tags = jnp.full_like(blocks, TAG)
-    return jnp.concatenate(threefry2x32((k0, k1), (blocks, tags)))[:count]
+    words = threefry2x32((k0, k1), (blocks, jnp.full_like(blocks, TAG)))
+    # Without the barrier XLA enciphers every block twice, once for each of its words.
+    return jnp.concatenate(jax.lax.optimization_barrier(words))[:count]

@@ -100,9 +100,10 @@ def _kinds(rows: Arrivals | Pattern) -> tuple[list[tuple[bool, int, int]], npt.N
     dense = rows.dense | (rows.messages == 0)
     gradients = 4 ** np.ceil(np.log2(np.maximum(rows.gradients, 1)) / 2).astype(np.int64)
     messages = np.where(dense | (rows.messages == 1), 1, rows.messages.max(initial=1))
-    table = np.stack([dense, gradients, messages], axis=1)
-    kinds, index = np.unique(table, axis=0, return_inverse=True)
-    return [(bool(k[0]), int(k[1]), int(k[2])) for k in kinds], index.reshape(-1)
+    # One number a row: a sort of numbers is many times as fast as one of rows.
+    number = (gradients << 31 | messages) << 1 | dense
+    kinds, index = np.unique(number, return_inverse=True)
+    return [(bool(k & 1), int(k >> 32), int(k >> 1) % 2**31) for k in kinds], index
 
 
 def _jobs(

@@ -4,6 +4,7 @@ Keys stay unbatched over step sizes, so one draw of noise serves the whole grid;
 come from the schedule and stay unbatched altogether, so a conditional stays a conditional.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -140,6 +141,21 @@ def start(
     return jax.tree.map(lambda a: jnp.broadcast_to(a, (seeds, *a.shape)), lane(step_sizes))
 
 
+def _over(count: int, f: Callable, axes: tuple[int | None, ...]) -> Callable:
+    """`f` over runs side by side; alone it is not mapped, since XLA is slow at axes of length 1."""
+    if count > 1:
+        return jax.vmap(f, in_axes=axes)
+
+    def alone(*arguments: Any) -> Any:
+        own = (
+            argument if axis is None else jax.tree.map(lambda a: a[0], argument)
+            for argument, axis in zip(arguments, axes, strict=True)
+        )
+        return jax.tree.map(lambda a: a[None], f(*own))
+
+    return alone
+
+
 @partial(jax.jit, static_argnames=("block",), donate_argnames=("carry",))
 def advance(
     problem: Problem,
@@ -162,8 +178,8 @@ def advance(
             one = replace(method, step_size=step_size)
             return _turn(problem, one, key, carry, turn, block)
 
-        sizes = jax.vmap(lane, in_axes=(0, None, 0))
-        return jax.vmap(sizes, in_axes=(None, 0, 0))(step_sizes, keys, carry)
+        sizes = _over(len(step_sizes), lane, (0, None, 0))
+        return _over(len(keys), sizes, (None, 0, 0))(step_sizes, keys, carry)
 
     return jax.lax.fori_loop(first, last, body, carry)
 
