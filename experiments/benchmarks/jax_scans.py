@@ -59,8 +59,8 @@ def _local(n: int, rows: Any, labels: Any, x: Any) -> Any:
 
 def _randk(n: int, key: Any, k: Any, local: Any) -> Any:
     """The mean of RandK of every row; Floyd's sampling, all workers side by side."""
-    last = jnp.arange(D - KEPT, D)
-    draws = jax.random.randint(jax.random.fold_in(key, k), (n, KEPT), 0, last + 1)
+    last = jnp.arange(D - KEPT, D, dtype=jnp.int32)
+    draws = jax.random.randint(jax.random.fold_in(key, k), (n, KEPT), 0, last + 1, jnp.int32)
     chosen = jnp.full((n, KEPT), -1, jnp.int32)
     for i in range(KEPT):
         taken = jnp.any(chosen == draws[:, i, None], axis=1)
@@ -174,7 +174,7 @@ def _rennala(gammas: Any, keys: Any, steps: Any) -> Any:
 def _arrivals(count: int) -> tuple[Any, Any]:
     """Who arrives, in order, and after which arrival its job began; ties by the worker."""
     h = seconds_of(WORKERS)
-    links = (count / np.sum(1 / h) / h).astype(np.int64) + 2
+    links = ((count + WORKERS) / np.sum(1 / h) / h).astype(np.int64) + 1
     worker = np.repeat(np.arange(WORKERS), links)
     link = np.arange(1, len(worker) + 1) - np.repeat(np.cumsum(links) - links, links)
     ticks = np.round(link * h[worker] * 2**20).astype(np.int64)
