@@ -4,8 +4,6 @@ import hashlib
 import json
 import logging
 import platform
-import resource
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,6 +20,7 @@ from dopt.results.read import load
 from dopt.results.store import Store
 from dopt.schedule import Arrivals, Listed, Pattern, Repeated, Schedule
 from dopt.trace import Trace
+from experiments.memory import peak_memory
 from experiments.study import (
     Batch,
     Study,
@@ -329,9 +328,3 @@ def versions() -> dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
-
-
-def peak_memory() -> int:
-    """Bytes of the largest resident memory of this process so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -7,7 +7,6 @@ seconds and peak memory. Ends with the input.
 
 import json
 import os
-import resource
 import sys
 import time
 
@@ -24,6 +23,7 @@ def main() -> None:
     name, rival = sys.argv[1:]
     from experiments.benchmarks.rivals import RIVALS
     from experiments.benchmarks.workloads import WORKLOADS
+    from experiments.memory import peak_memory
 
     workload = WORKLOADS[name]
     run = RIVALS[name][rival]()
@@ -40,8 +40,7 @@ def main() -> None:
         for _ in range(repeats):
             value = run(workload.units)
         seconds = (time.perf_counter() - before) / repeats
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        _say(seconds=seconds, value=value, peak=peak)
+        _say(seconds=seconds, value=value, peak=peak_memory())
 
 
 def _say(**fields: float) -> None:

@@ -30,7 +30,7 @@ from experiments.benchmarks.workloads import (
 )
 
 
-CHUNK = 4000
+CHUNK = 1000
 """Samples of a chunk where the data are larger than a cache: they are read from memory once."""
 
 
