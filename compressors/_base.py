@@ -33,6 +33,9 @@ Code = Any
 Message = Any
 """A pytree of packed arrays: what travels."""
 
+Nonfinite = Literal["in place", "spreads"]
+"""What becomes of NaN and infinities."""
+
 
 class Constant(NamedTuple):
     """A constant of theory with its standing.
@@ -49,7 +52,11 @@ class Compressor(abc.ABC):
     """A gradient compressor: a frozen dataclass registered as a pytree without array leaves."""
 
     name: ClassVar[str]
-    nonfinite: ClassVar[Literal["in place", "spreads"]] = "in place"
+
+    @property
+    def nonfinite(self) -> Nonfinite:
+        """Where a NaN or an infinity shows: in its own place, or all over the vector."""
+        return "in place"
 
     @abc.abstractmethod
     def check(self, d: int) -> None:
@@ -142,11 +149,15 @@ class Contractive(Compressor):
 
 
 class AsymptoticallyUnbiased(Compressor):
-    """‖E C(x) − x‖/‖x‖ → 0 as d grows, for every x; for a finite d there is a bias."""
+    """Biased, and ‖E C(x) − x‖/‖x‖ declines as d grows for vectors x of independent normal entries.
+
+    This is measured, at two d. Of other vectors nothing is promised: a compressor of which more is
+    known says so itself.
+    """
 
     @abc.abstractmethod
     def limit_omega(self) -> Constant:
-        """The limit of E‖C(x) − x‖²/‖x‖² as d grows."""
+        """The limit of E‖C(x) − x‖²/‖x‖² as d grows, for the same x."""
 
 
 class RandomSize(Compressor):

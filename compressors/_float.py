@@ -48,7 +48,7 @@ def largest(x: Float[Array, " d"]) -> Float[Array, ""]:
     return jnp.maximum(jnp.max(x), -jnp.min(x))
 
 
-def quotient(x: Float[Array, " d"], by: Float[Array, ""]) -> Float[Array, " d"]:
+def quotient(x: Float[Array, "*shape"], by: Float[Array, ""]) -> Float[Array, "*shape"]:
     """x/by in the dtype of `by`, where |x_j| ≤ by; `x` itself where `by` is 0.
 
     XLA multiplies by 1/by, which for the largest numbers is subnormal and flushed to zero: both

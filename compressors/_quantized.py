@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt
 
 from compressors._base import Compressor, Message
 from compressors._dtype import wide
+from compressors._float import quotient
 from compressors._levels import norm, norm_bits
 from compressors.kernels.hadamard import padded_size, rotate, rotate_back
 from compressors.kernels.pack import pack, unpack
@@ -54,7 +55,7 @@ class Member(Compressor):
     rotated: bool = field(metadata={"static": True})
     slack: float = field(metadata={"static": True})
     name: ClassVar[str] = "quantization"
-    nonfinite: ClassVar = "spreads"
+    nonfinite = "spreads"
 
     def check(self, d: int) -> None:
         """Accepts every dimension."""
@@ -76,7 +77,7 @@ class Member(Compressor):
         u = code.levels.astype(code.scale.dtype) * self._spacing()
         u = u + self._lowest(u)
         low, high = (-1.0, 1.0) if isinstance(self.span, str) else self.span
-        z = code.scale * (low + (high - low) * u)
+        z = code.scale * (low * (1 - u) + high * u)
         if self.rotated:
             z = rotate_back(z, key=self._shared(COIN_SIGNS), d=code.d)
         return z.astype(code.dtype)
@@ -117,10 +118,13 @@ class Member(Compressor):
         if not isinstance(self.span, str):
             low, high = self.span
             inside = ((z >= low) & (z <= high)).all()
-            return (z - low) / (high - low), jnp.where(inside, 1, jnp.nan).astype(z.dtype)
+            # Not in one product: the reciprocal of a large length, a constant, is flushed to zero.
+            unit = 2.0 ** -max(-100, min(100, math.frexp(high / 2 - low / 2)[1]))
+            y = (z * unit - low * unit) / (high * unit - low * unit)
+            return y, jnp.where(inside, 1, jnp.nan).astype(z.dtype)
         scale = norm(z, 2 if self.span == "norm" else math.inf)
         usable = (scale > 0) & jnp.isfinite(scale)
-        return 0.5 + 0.5 * (z / jnp.where(usable, scale, 1)), scale
+        return 0.5 + 0.5 * quotient(z, jnp.where(usable, scale, 1)), scale
 
     def _lowest(self, like: Float[Array, " p"]) -> Float[Array, "..."]:
         """The lowest level of each coordinate, in [−slack, 0)."""

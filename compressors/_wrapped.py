@@ -1,9 +1,8 @@
 """What compressors that are made of others ask of them, and take over from them."""
 
 from collections.abc import Iterable
-from typing import Literal
 
-from compressors._base import Compressor, Contractive, RandomSize, Unbiased
+from compressors._base import Compressor, Contractive, Nonfinite, RandomSize, Unbiased
 
 
 def unbiased(name: str, part: Compressor) -> Unbiased:
@@ -43,6 +42,6 @@ def check_size(name: str, part: Compressor) -> None:
         )
 
 
-def nonfinite_of(parts: Iterable[Compressor]) -> Literal["in place", "spreads"]:
+def nonfinite_of(parts: Iterable[Compressor]) -> Nonfinite:
     """In place where that is so in all parts."""
     return "in place" if all(part.nonfinite == "in place" for part in parts) else "spreads"

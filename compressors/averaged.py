@@ -1,13 +1,13 @@
 """Averaging: m independent messages for one vector."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
-from compressors._base import Code, Compressor, Constant, Message, Unbiased, message_key
+from compressors._base import Code, Compressor, Constant, Message, Nonfinite, Unbiased, message_key
 from compressors._dtype import wide
 from compressors._wrapped import check_size, nonfinite_of, unbiased
 
@@ -36,7 +36,7 @@ class Averaged(Unbiased):
             raise ValueError(f"the mean of m = {self.m} messages is none: give m >= 1")
 
     @property
-    def nonfinite(self) -> Literal["in place", "spreads"]:  # type: ignore[override]
+    def nonfinite(self) -> Nonfinite:
         """That of C."""
         return nonfinite_of([self.compressor])
 

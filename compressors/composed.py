@@ -4,13 +4,13 @@ Both classes send the message of `select` with the message of `quantize` in plac
 """
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from compressors._base import Code, Compressor, Constant, Contractive, Message, Unbiased
+from compressors._base import Code, Compressor, Constant, Contractive, Message, Nonfinite, Unbiased
 from compressors._sparse import Sparse
 from compressors._wrapped import check_size, contractive, nonfinite_of, unbiased
 
@@ -37,7 +37,7 @@ class _Composition(Compressor):
             check_size(self.name, part)
 
     @property
-    def nonfinite(self) -> Literal["in place", "spreads"]:  # type: ignore[override]
+    def nonfinite(self) -> Nonfinite:
         """That of the stages; "spreads" is among the kept coordinates."""
         return nonfinite_of((self.select, self.quantize))
 

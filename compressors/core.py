@@ -41,7 +41,7 @@ class CORE(Unbiased):
 
     K: int = field(metadata={"static": True})
     name: ClassVar[str] = "CORE"
-    nonfinite: ClassVar = "spreads"
+    nonfinite = "spreads"
 
     def __post_init__(self) -> None:
         if self.K < 1:

@@ -70,7 +70,7 @@ class RandomDithering(Unbiased):
     s: int = field(metadata={"static": True})
     p: int | float = field(default=2, metadata={"static": True})
     name: ClassVar[str] = "RandomDithering"
-    nonfinite: ClassVar = "spreads"
+    nonfinite = "spreads"
 
     def __post_init__(self) -> None:
         if not 1 <= self.s <= MOST_LEVELS:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt8, UInt32
 
 from compressors._base import AsymptoticallyUnbiased, Compressor, Constant, Message, Unbiased
 from compressors._dtype import wide
+from compressors._float import quotient
 from compressors._gaussian_grid import MOST_BITS, grid_omega_bound, lloyd_max, sign_omega
 from compressors._levels import norm, norm_bits
 from compressors._seed import key_of, seed_of
@@ -48,7 +49,7 @@ class _RotatedGrid(Compressor):
     """
 
     bits: int = field(metadata={"static": True})
-    nonfinite: ClassVar = "spreads"
+    nonfinite = "spreads"
 
     def __post_init__(self) -> None:
         if not 1 <= self.bits <= MOST_BITS:
@@ -73,7 +74,7 @@ class _RotatedGrid(Compressor):
         seed, root = seed_of(key), math.sqrt(self._size(d))
         size = norm(x, 2)
         usable = (size > 0) & jnp.isfinite(size)
-        unit = x.astype(dtype) / jnp.where(usable, size, 1)
+        unit = quotient(x, jnp.where(usable, size, 1))
         z = root * self._rotate(unit, key_of(seed))
         thresholds = jnp.asarray(lloyd_max(self.bits).thresholds, dtype)
         levels = jnp.searchsorted(thresholds, z, method="compare_all").astype(jnp.uint8)

@@ -119,7 +119,7 @@ class NaturalDithering(Unbiased):
     s: int = field(metadata={"static": True})
     p: int | float = field(default=2, metadata={"static": True})
     name: ClassVar[str] = "NaturalDithering"
-    nonfinite: ClassVar = "spreads"
+    nonfinite = "spreads"
 
     def __post_init__(self) -> None:
         if not 1 <= self.s <= MOST_POWERS:

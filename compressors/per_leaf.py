@@ -3,14 +3,14 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from compressors._base import Code, Compressor, Constant, Contractive, Message, Unbiased
+from compressors._base import Code, Compressor, Constant, Contractive, Message, Nonfinite, Unbiased
 from compressors._wrapped import check_size, contractive, nonfinite_of, unbiased
 
 
@@ -53,7 +53,7 @@ class _PerLeaf(Compressor):
         return cls(tuple(make(leaf) for leaf in leaves), sizes)
 
     @property
-    def nonfinite(self) -> Literal["in place", "spreads"]:  # type: ignore[override]
+    def nonfinite(self) -> Nonfinite:
         """That of the leaves; "spreads" is within a leaf."""
         return nonfinite_of(self.compressors)
 

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from compressors._base import packed_bits
 from compressors._dtype import wide
+from compressors._float import quotient
 from compressors._joint import Collective
 from compressors.rank import check_rank
 
@@ -81,4 +82,4 @@ def _mean(sent: Float[Array, "n side r"], dtype: Any) -> Float[Array, "side r"]:
 def _scaled(A: Float[Array, "side r"]) -> tuple[Float[Array, "side r"], Float[Array, ""]]:
     """`A` with entries of at most 1, and its largest: squares of the entries can be taken."""
     largest = jnp.abs(A).max()
-    return A / jnp.where(largest > 0, largest, 1), largest
+    return quotient(A, largest), largest

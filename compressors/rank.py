@@ -1,7 +1,7 @@
 """RankR: the best approximation of a matrix by one of rank r."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from compressors._base import Constant, Contractive, Message
 from compressors._dtype import wide
+from compressors._float import largest, quotient
 
 
 class Factors(NamedTuple):
@@ -34,7 +35,7 @@ class RankR(Contractive):
     r: int = field(metadata={"static": True})
     shape: tuple[int, int] = field(metadata={"static": True})
     name: ClassVar[str] = "RankR"
-    nonfinite: ClassVar[Literal["in place", "spreads"]] = "spreads"
+    nonfinite = "spreads"
 
     def __post_init__(self) -> None:
         check_rank(self.name, self.r, self.shape)
@@ -46,11 +47,9 @@ class RankR(Contractive):
     def compress(self, x: Float[Array, " d"], *, key: PRNGKeyArray) -> Factors:
         """The factors, by a full singular value decomposition; the key is not used."""
         self.check(x.shape[0])
-        M = x.reshape(self.shape).astype(wide(x))
-        largest = jnp.abs(M).max()
-        scale = jnp.where(largest > 0, largest, 1)
-        u, s, v = jnp.linalg.svd(M / scale, full_matrices=False)
-        left = u[:, : self.r] * (s[None, : self.r] * scale)
+        most = largest(x).astype(wide(x))
+        u, s, v = jnp.linalg.svd(quotient(x, most).reshape(self.shape), full_matrices=False)
+        left = u[:, : self.r] * (s[None, : self.r] * most)
         return Factors(left.astype(x.dtype), v[: self.r].astype(x.dtype))
 
     def expand(self, code: Factors) -> Float[Array, " d"]:

@@ -1,12 +1,12 @@
 """Scaling: an unbiased compressor made contractive."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import jax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from compressors._base import Code, Compressor, Constant, Contractive, Message
+from compressors._base import Code, Compressor, Constant, Contractive, Message, Nonfinite
 from compressors._dtype import wide
 from compressors._wrapped import check_size, nonfinite_of, unbiased
 
@@ -33,7 +33,7 @@ class Scaled(Contractive):
         check_size(self.name, self.compressor)
 
     @property
-    def nonfinite(self) -> Literal["in place", "spreads"]:  # type: ignore[override]
+    def nonfinite(self) -> Nonfinite:
         """That of C."""
         return nonfinite_of([self.compressor])
 

@@ -40,7 +40,7 @@ class ScaledSign(Contractive):
     """
 
     name: ClassVar[str] = "ScaledSign"
-    nonfinite: ClassVar = "spreads"
+    nonfinite = "spreads"
 
     def check(self, d: int) -> None:
         """Accepts every dimension."""
@@ -93,7 +93,7 @@ class Sign(Compressor):
     """
 
     name: ClassVar[str] = "Sign"
-    nonfinite: ClassVar = "spreads"
+    nonfinite = "spreads"
 
     def check(self, d: int) -> None:
         """Accepts every dimension."""

@@ -28,7 +28,7 @@ class Ternary(Unbiased):
     """
 
     name: ClassVar[str] = "Ternary"
-    nonfinite: ClassVar = "spreads"
+    nonfinite = "spreads"
 
     def check(self, d: int) -> None:
         """Accepts every dimension."""

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from compressors._base import Constant, Message, Unbiased
 from compressors._dtype import wide
+from compressors._float import quotient
 from compressors._sparse import Sparse, index_bits, pack_indices, unpack_indices
 
 
@@ -40,7 +41,7 @@ class Top1Sampling(Unbiased):
         d = x.shape[0]
         size = jnp.abs(x).astype(wide(x))
         most = size.max()
-        sums = [size / jnp.where(most > 0, most, 1)]
+        sums = [quotient(size, most)]
         while sums[-1].shape[0] > 1:
             sums.append(_grouped(sums[-1]).sum(axis=1))
         index = jnp.asarray(0, jnp.int32)

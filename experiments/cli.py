@@ -24,6 +24,8 @@ gradients, real compressed messages and exact counts of bits.
   dopt sweep heterogeneity --preset quick --out results    the main study, minutes
   dopt plot results                                        its figures and table again
   dopt list methods                                        what there is
+  dopt check compressors --compressor mine:MyCompressor    does your operator keep its promise?
+  dopt plot compressors                                    error against bits, all operators
   dopt bench simulator                                     how fast, beside loops by hand
 
 `dopt COMMAND --help` explains a command and its options."""
@@ -57,10 +59,19 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Plot:
-    """Draw the figures of a results folder again (PNG and PDF) and print its table."""
+    """Draw figures (PNG and PDF).
 
-    folder: tyro.conf.Positional[Path]
-    """A folder that `dopt sweep` wrote."""
+    FOLDER: those of a sweep again, into its folder, and its table. compressors: squared error
+    against bits a coordinate for every operator, on Gaussian, heavy-tailed and real gradients,
+    minutes; the numbers go beside it as compressor_errors.parquet and .csv.
+    """
+
+    what: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="compressors|FOLDER")]
+    """compressors, or a folder that `dopt sweep` wrote."""
+    out: Path | None = None
+    """With compressors: where the figure goes, by default results."""
+    data: str | None = None
+    """With compressors: folder of real data (mnist/ inside it); else as for `dopt sweep`."""
 
 
 @dataclass(frozen=True)
@@ -74,21 +85,82 @@ class List:
 
 
 @dataclass(frozen=True)
-class Bench:
-    """Measure speed beside what one would write by hand, in interleaved runs, and print a table.
+class Check:
+    """Try to break what operators promise, and print what they declare beside what is measured.
 
-    simulator: whole runs, beside a numpy loop and beside bare JAX. Each rival has a process of its
-    own; the machine should have nothing else to do.
+    Every operator goes through the battery of theory_checks: messages and bits in four float types,
+    laws, NaN and infinities, unbiasedness by z-scores, and its constant over adversarial vectors;
+    `exact` constants must be attained. Brackets hold five standard errors to either side. `bits` is
+    what is declared, `counted` the size of the arrays that travel, `payload` without padding; a
+    z-score is followed by what chance explains. What fails is told in words below the table, and
+    the command ends with 1.
+
+    Your own class, a frozen dataclass derived from compressors.Unbiased, Contractive or another:
+
+      dopt check compressors --compressor mine:MyCompressor
+
+    finds MyCompressor in mine.py of this directory and constructs it without arguments; a value,
+    or a function of d that makes one, will do as well.
     """
 
-    what: tyro.conf.Positional[Literal["simulator"]]
-    """What is measured."""
+    what: tyro.conf.Positional[Literal["compressors"]]
+    """What is checked."""
+    compressor: tuple[str, ...] = ()
+    """Names of operators or their beginnings, such as RandK "EDEN, 1 bit", or module:Class; all by
+    default, which takes minutes."""
+    dim: int = 256
+    """The dimension d of the vectors."""
+    draws: int | None = None
+    """Compressions per test vector (more where a large omega needs more); by default what finds a
+    bias of 1% and an omega 10% too small in some seconds."""
+    seed: int = 0
+    """Of the test vectors and of all draws."""
+
+
+@dataclass(frozen=True)
+class BenchSimulator:
+    """Whole runs, beside a numpy loop and beside bare JAX.
+
+    Each rival has a process of its own; the machine should have nothing else to do.
+    """
+
     workloads: tuple[str, ...] = ()
     """Names of workloads, or their beginnings, such as W1 W4; all by default."""
     pairs: int = 9
     """Measurements of each rival, at least 9."""
     json: Path | None = None
     """A file for the rows, besides the table."""
+
+
+@dataclass(frozen=True)
+class BenchCompressors:
+    """Encoding and decoding, beside plain numpy and beside a copy of the vector.
+
+    Rivals take turns in one process; the machine should have nothing else to do. Messages are
+    encoded one at a time, and those of 100 workers at once (vmap). What would take long is left out
+    with its reason, unless --compressor names it.
+    """
+
+    compressor: tuple[str, ...] = ()
+    """Names of operators, or their beginnings, such as RandK "EDEN, 1 bit"; all by default."""
+    dims: tuple[int, ...] = (10_000, 1_000_000, 10_000_000)
+    """The dimensions d."""
+    json: Path | None = None
+    """A file for the rows, besides the table."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measure speed beside what one would write by hand, in interleaved runs, and print a table."""
+
+    what: Annotated[
+        Annotated[BenchSimulator, tyro.conf.subcommand("simulator")]
+        | Annotated[BenchCompressors, tyro.conf.subcommand("compressors")],
+        tyro.conf.arg(name=""),
+    ]
+
+
+Command = Sweep | Plot | List | Check | Bench
 
 
 def _preset(args: Sequence[str]) -> str:
@@ -102,7 +174,7 @@ def _preset(args: Sequence[str]) -> str:
     return name
 
 
-def parse(args: Sequence[str]) -> Sweep | Plot | List | Bench:
+def parse(args: Sequence[str]) -> Command:
     """The command that the arguments give; exits with 2 and a hint where they are wrong."""
     chosen = PRESETS.get(_preset(args), PRESETS["quick"])
     sweep = Sweep(tyro.MISSING, settings=chosen.settings)
@@ -110,6 +182,7 @@ def parse(args: Sequence[str]) -> Sweep | Plot | List | Bench:
         Annotated[Sweep, tyro.conf.subcommand("sweep", default=sweep)]
         | Annotated[Plot, tyro.conf.subcommand("plot")]
         | Annotated[List, tyro.conf.subcommand("list")]
+        | Annotated[Check, tyro.conf.subcommand("check")]
         | Annotated[Bench, tyro.conf.subcommand("bench")]
     )
     return tyro.cli(
@@ -135,7 +208,7 @@ def main() -> None:
     sys.exit(code)
 
 
-def _run(command: Sweep | Plot | List | Bench) -> int:
+def _run(command: Command) -> int:
     from dopt.errors import ConfigurationError, DataError, DoptError, InterruptedRunError
     from experiments import commands
 
@@ -148,9 +221,11 @@ def _run(command: Sweep | Plot | List | Bench) -> int:
                 command.settings, folder=command.out, data=command.data, quiet=command.quiet
             )
         elif isinstance(command, Plot):
-            commands.plot(command.folder)
+            _plot(command)
+        elif isinstance(command, Check):
+            commands.check(command.compressor, command.dim, command.draws, command.seed)
         elif isinstance(command, Bench):
-            commands.bench(command.workloads, command.pairs, command.json)
+            _bench(command.what)
         else:
             commands.listing(command.what)
     except DoptError as error:
@@ -159,6 +234,30 @@ def _run(command: Sweep | Plot | List | Bench) -> int:
             return INTERRUPTED
         return WRONG_USAGE if isinstance(error, ConfigurationError | DataError) else FAILED
     return DONE
+
+
+def _bench(what: BenchSimulator | BenchCompressors) -> None:
+    from experiments import commands
+
+    if isinstance(what, BenchSimulator):
+        commands.bench(what.workloads, what.pairs, what.json)
+    else:
+        commands.bench_compressors(what.compressor, what.dims, what.json)
+
+
+def _plot(command: Plot) -> None:
+    from dopt.errors import ConfigurationError
+    from experiments import commands
+
+    if command.what == "compressors":
+        commands.plot_compressors(command.out or Path("results"), command.data)
+    elif command.out is None and command.data is None:
+        commands.plot(Path(command.what))
+    else:
+        raise ConfigurationError(
+            "--out and --data belong to `dopt plot compressors`; the figures of a sweep are drawn "
+            f"into its folder: give {command.what} alone"
+        )
 
 
 def _complain(message: str) -> None:

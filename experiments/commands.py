@@ -24,7 +24,8 @@ from dopt.methods import Method
 from dopt.problems import Problem
 from dopt.results.read import load
 from dopt.results.store import Store
-from experiments import heterogeneity
+from experiments import check_compressors, compressor_pictures, heterogeneity
+from experiments.benchmarks import compressors as compressors_benchmark
 from experiments.benchmarks import simulator
 from experiments.figures import draw
 from experiments.runner import Advance, Runner
@@ -80,7 +81,28 @@ def _say_where(folder: Path, paths: list[Path]) -> None:
 
 def bench(workloads: Sequence[str], pairs: int, file: Path | None) -> None:
     """Measures the simulator and prints the table."""
-    simulator.bench(workloads, pairs, file, out, lambda line: err.print(line, soft_wrap=True))
+    simulator.bench(workloads, pairs, file, out, _say)
+
+
+def check(names: Sequence[str], d: int, draws: int | None, seed: int) -> None:
+    """Checks operators and prints the table."""
+    check_compressors.check(names, d=d, draws=draws, seed=seed, out=out, say=_say)
+
+
+def bench_compressors(names: Sequence[str], dims: Sequence[int], file: Path | None) -> None:
+    """Measures operators and prints the table."""
+    compressors_benchmark.bench(names, dims, file, out, _say)
+
+
+def plot_compressors(folder: Path, data: str | None) -> None:
+    """Measures the errors of operators and draws them."""
+    paths = compressor_pictures.draw(folder, data, _say)
+    out.print(f"In {folder}: {', '.join(path.name for path in paths)}", soft_wrap=True)
+
+
+def _say(line: str) -> None:
+    """A line of progress."""
+    err.print(line, soft_wrap=True)
 
 
 def listing(what: str) -> None:

@@ -116,7 +116,7 @@ OPERATORS: dict[str, Callable[[int], Compressor]] = {
         (RandK(percent(d)), NaturalCompression())[:d], leaves(d)
     ),
     "halves by TopK and scaled sign": lambda d: ContractivePerLeaf(
-        (TopK(percent(d)), ScaledSign())[:d], leaves(d)
+        (TopK(1), ScaledSign())[:d], leaves(d)
     ),
 }
 

@@ -5,7 +5,7 @@ Put your own family through it: `check_joint(MyFamily(), d, n, draws=4096, seed=
 
 import math
 from collections.abc import Iterator
-from functools import partial
+from functools import partial, reduce
 from typing import NamedTuple
 
 import jax
@@ -17,9 +17,9 @@ from compressors import Constant, Joint, message_key
 from dopt.errors import ConfigurationError
 from theory_checks.battery.findings import Finding, close, rounding
 from theory_checks.battery.laws import laws
-from theory_checks.battery.moments import Moments
-from theory_checks.battery.promises import EVENTS, RESOLVED, SIGMAS, _centred, _constant
-from theory_checks.battery.vectors import length, vectors
+from theory_checks.battery.moments import Moments, Sums, errors, moments, plus, summed
+from theory_checks.battery.promises import EVENTS, RESOLVED, SIGMAS, check_centred, check_constant
+from theory_checks.battery.vectors import vectors
 from theory_checks.battery.wire import bits, dtypes, nonfinite, wire
 
 
@@ -108,23 +108,40 @@ def messages(family: Joint, d: int, n: int, *, key: PRNGKeyArray, seed: int) -> 
     yield from laws(member, tests[-1]["gaussian"], key)
 
 
+class Rounds(NamedTuple):
+    """The results of the first round, and sums over rounds.
+
+    `members` are of the statistics of `Moments` for each member, `together` is of the squared error
+    of the mean, as in `Together`.
+    """
+
+    first: Float[Array, "n d"]
+    members: Sums
+    together: Sums
+
+
 @partial(jax.jit, static_argnums=(0, 4))
 def _rounds(
     family: Joint, xs: Float[Array, "n d"], key: PRNGKeyArray, first: Array, block: int
-) -> Float[Array, "rounds n d"]:
+) -> Rounds:
     """C_i(x_i) of all members for so many rounds from `first` on."""
     n = xs.shape[0]
+    ranks = jnp.arange(n, dtype=jnp.int32)
+    square = (xs * xs).sum() / n
 
-    def one(number: Array) -> Float[Array, "n d"]:
+    def one(number: Array) -> tuple[Array, Array, Array]:
         coin, own = jax.random.split(message_key(key, number))
 
         def member(rank: Array, x: Array) -> Array:
             compressor = family.member(coin=coin, rank=rank, n=n)
             return compressor.expand(compressor.compress(x, key=message_key(own, rank)))
 
-        return jax.vmap(member)(jnp.arange(n, dtype=jnp.int32), xs)
+        results = jax.vmap(member)(ranks, xs)
+        apart = (results - xs).mean(axis=0)
+        return results, jax.vmap(errors)(xs, results), (apart * apart).sum() / square
 
-    return jax.vmap(one)(first + jnp.arange(block, dtype=jnp.int32))
+    results, rows, together = jax.vmap(one)(first + jnp.arange(block, dtype=jnp.int32))
+    return Rounds(results[0], summed(rows), summed(together))
 
 
 @partial(jax.jit, static_argnums=0)
@@ -140,14 +157,15 @@ def _last(family: Joint, xs: Float[Array, "n d"], key: PRNGKeyArray) -> Float[Ar
 def coins(family: Joint, d: int, n: int, *, key: PRNGKeyArray, seed: int) -> Iterator[Finding]:
     """Rounds differ, zeros stay, and a rank is a number like any other."""
     xs = tuples(d, n, seed)["gaussian"]
-    some = np.asarray(_rounds(family, xs, key, np.int32(0), _block(d, n)))
-    distinct = len(np.unique(some.reshape(len(some), -1), axis=0))
-    random = distinct > 1 or close(some[0], xs)
-    yield Finding("other rounds, other bits", random, distinct, 2, f"results of {len(some)} rounds")
-    zero = np.abs(np.asarray(_rounds(family, 0 * xs, key, np.int32(0), _block(d, n)))).max()
-    yield Finding("zero stays zero", zero == 0, float(zero), 0, "largest entry")
-    apart = float(np.abs(np.asarray(_last(family, xs, key)) - some[0, -1]).max())
-    allowed = rounding(xs.dtype) * float(np.abs(some[0]).max())
+    some = _rounds(family, xs, key, np.int32(0), _block(d, n))
+    apart = float(np.max(some.members.high - some.members.low))
+    random = apart > 0 or close(some.first, xs)
+    yield Finding("other rounds, other bits", random, apart, 0, "largest difference of rounds")
+    none = _rounds(family, np.zeros_like(xs), key, np.int32(0), _block(d, n)).members
+    largest = float(np.max(np.maximum(-none.low, none.high)))
+    yield Finding("zero stays zero", largest == 0, largest, 0, "largest entry")
+    apart = float(np.abs(np.asarray(_last(family, xs, key)) - some.first[-1]).max())
+    allowed = rounding(xs.dtype) * float(np.abs(some.first[-1]).max())
     check = "a rank under vmap is the same rank as a number, its message decoded"
     yield Finding(check, apart <= allowed, apart, allowed, "largest difference, and its bound")
 
@@ -162,12 +180,14 @@ def promises(
         alone, mean = _measure(family, name, xs, key, draws)
         members += alone
         together.append(mean)
-    slack = rounding(np.float64)
+    slack = rounding(jax.dtypes.canonicalize_dtype(np.float64))
     omega = family.omega(d, n)
     allowed = slack * math.sqrt(1 + omega.value)
-    yield _centred("unbiased, each coordinate", members, slice(0, d), allowed)
-    yield _centred("unbiased, projections on x, sign x and 1", members, slice(d, d + 3), allowed)
-    yield from _constant("omega", omega, members, slack)[1]
+    yield check_centred("unbiased, each coordinate", members, slice(0, d), allowed)
+    yield check_centred(
+        "unbiased, projections on x, sign x and 1", members, slice(d, d + 3), allowed
+    )
+    yield from check_constant("omega", omega, members, slack)[1]
     yield from _inequality("A and B", family.ab(d, n), together, slack)
     if family.ab_equal_inputs(d, n) != family.ab(d, n):
         equal = [one for one in together if one.vectors.startswith("equal")]
@@ -184,34 +204,20 @@ def _measure(
 ) -> tuple[list[Moments], Together]:
     """Moments of C_i(x_i) − x_i in units of ‖x_i‖ for nonzero x_i, and those of the mean."""
     n, d = xs.shape
-    block = _block(d, n)
-    firsts = range(0, draws, block)
-    size = np.array([length(x) or 1.0 for x in xs])
-    unit = xs / size[:, None]
-    onto = np.stack([unit, np.sign(unit) / math.sqrt(d), np.full_like(unit, d**-0.5)], axis=2)
-    whole = math.sqrt(float((xs**2).sum()) / n)
-    total = squares = reach = np.zeros((n, d + 4))
-    mean_error: list[np.ndarray] = []
-    for first in firsts:
-        results = np.asarray(_rounds(family, xs, key, np.int32(first), block), np.float64)
-        error = (results - xs) / size[:, None]
-        projected = np.einsum("rnd,ndp->rnp", error, onto)
-        row = np.concatenate([error, projected, (error**2).sum(axis=2, keepdims=True)], axis=2)
-        total, squares = total + row.sum(axis=0), squares + (row**2).sum(axis=0)
-        reach = np.maximum(reach, np.abs(row).max(axis=0))
-        mean_error.append((((results - xs).mean(axis=1) / whole) ** 2).sum(axis=1))
-    count = block * len(firsts)
-    mean = total / count
-    sd = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
-    members = [
-        Moments(f"{name}, member {i}", count, mean[i], sd[i], reach[i])
+    firsts = range(0, draws, _block(d, n))
+    rounds = [_rounds(family, xs, key, np.int32(first), _block(d, n)) for first in firsts]
+    members = reduce(plus, (some.members for some in rounds))
+    together = reduce(plus, (some.together for some in rounds))
+    count = len(rounds) * _block(d, n)
+    alone = [
+        moments(f"{name}, member {i}", count, Sums(*(np.asarray(part)[i] for part in members)))
         for i in range(n)
         if xs[i].any()
     ]
-    together = np.concatenate(mean_error)
-    aligned = float(((xs.mean(axis=0) / whole) ** 2).sum())
-    error = SIGMAS * float(together.std()) / math.sqrt(count)
-    return members, Together(name, float(together.mean()), error, aligned)
+    mean = float(together.total) / count
+    error = SIGMAS * math.sqrt(max(float(together.squares) / count - mean**2, 0.0) / count)
+    aligned = float((xs.mean(axis=0) ** 2).sum() / ((xs**2).sum() / n))
+    return alone, Together(name, mean, error, aligned)
 
 
 def _inequality(

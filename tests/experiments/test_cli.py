@@ -61,7 +61,10 @@ def plain(text):
 # Help and lists.
 
 
-@pytest.mark.parametrize("line", ["--help", "", "sweep --help", "plot --help", "list --help"])
+HELPED = ["--help", "", *(f"{name} --help" for name in ("sweep", "plot", "list", "check", "bench"))]
+
+
+@pytest.mark.parametrize("line", HELPED)
 def test_help_is_printed(line, dopt_says):
     code, out, err = dopt_says(line)
     assert (code, err) == (0, "")
@@ -188,7 +191,11 @@ def test_a_reader_that_leaves_early_sees_no_traceback():
         ("sweep heterogeneity --step-sizes 1", "--step-sizes"),
         ("sweep heterogeneity --problem cifar", "'cifar' for argument '--problem'"),
         ("list method", "Expected one of ('all', 'methods'"),
-        ("plot", "Missing from dopt plot: PATH"),
+        ("check", "Missing from dopt check: {compressors}"),
+        ("check operators", "invalid choice 'operators'"),
+        ("check compressors --dim many", "Error parsing --dim"),
+        ("bench compresors", "Available subcommands: simulator, compressors"),
+        ("plot", "Missing from dopt plot: compressors|FOLDER"),
     ],
 )
 def test_wrong_words_are_refused_with_a_hint(line, says, dopt_says):

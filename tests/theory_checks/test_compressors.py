@@ -2,7 +2,7 @@
 
 import itertools
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -157,11 +157,11 @@ class Leaking(Identity):
 
 
 class Contained(Leaking):
-    nonfinite: ClassVar[Literal["in place", "spreads"]] = "spreads"
+    nonfinite = "spreads"
 
 
 class Spreading(Hiding):
-    nonfinite: ClassVar[Literal["in place", "spreads"]] = "spreads"
+    nonfinite = "spreads"
 
 
 class Lifting(Identity):

@@ -10,34 +10,46 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from compressors import Compressor, message_key
-from theory_checks.battery.vectors import length
+from compressors._float import largest, quotient
 
 
-LONGER = 64
-"""Times as many draws for a vector that is asked to be resolved."""
+LONGER = 128
+"""Times as many draws, at most, for a vector that is asked to be resolved."""
 
 SIGMAS = 6.0
 """Standard errors by which a vector counts as resolved."""
 
-RESOLVED_BIAS = 0.005
-"""A vector is resolved where a bias of this much along it would be seen, …"""
+RESOLVED_BIAS = 0.0065
+"""A vector is resolved where a bias of this much along it would be as likely seen as not, so that
+one part in a hundred is three standard errors beyond doubt, …"""
 
 RESOLVED_SPREAD = 0.02
 """… and its mean squared error is known to this much."""
 
 
+class Sums(NamedTuple):
+    """Sums and extremes of statistics over draws."""
+
+    total: Float[Array | np.ndarray, "*statistics"]
+    squares: Float[Array | np.ndarray, "*statistics"]
+    low: Float[Array | np.ndarray, "*statistics"]
+    high: Float[Array | np.ndarray, "*statistics"]
+
+
 class Moments(NamedTuple):
-    """Moments of C(x) − x over many draws, in units of ‖x‖; a row of statistics each.
+    """Moments of C(x) − x over many draws, in units of ‖x‖, or as they are for x = 0.
 
     The statistics are the d coordinates, three projections (on x, on its signs and on the ones),
-    and the squared norm.
+    and the squared norm. `random` says whether two results differed; `longest` is the length of the
+    longest error.
     """
 
     vector: str
     draws: int
     mean: Float[np.ndarray, " statistics"]
     sd: Float[np.ndarray, " statistics"]
-    reach: Float[np.ndarray, " statistics"]
+    random: bool
+    longest: float
 
 
 def block(d: int) -> int:
@@ -46,13 +58,45 @@ def block(d: int) -> int:
 
 
 @partial(jax.jit, static_argnums=0)
-def sample(
-    compressor: Compressor, x: Float[Array, " d"], key: PRNGKeyArray, first: Array
-) -> Float[Array, "draws d"]:
-    """C(x) for the messages `first`, `first` + 1, … of `key`, one block of them."""
+def sample(compressor: Compressor, x: Float[Array, " d"], key: PRNGKeyArray, first: Array) -> Sums:
+    """The messages `first`, `first` + 1, … of `key`, one block of them."""
     messages = first + jnp.arange(block(x.size), dtype=jnp.int32)
     keys = jax.vmap(lambda j: message_key(key, j))(messages)
-    return jax.vmap(lambda key: compressor.expand(compressor.compress(x, key=key)))(keys)
+    return summed(
+        jax.vmap(lambda key: errors(x, compressor.expand(compressor.compress(x, key=key))))(keys)
+    )
+
+
+def errors(x: Float[Array, " d"], result: Float[Array, " d"]) -> Float[Array, " statistics"]:
+    """The statistics of `Moments` for one result."""
+    most = largest(x)
+    shape = quotient(x, most)
+    size = jnp.where(most > 0, jnp.sqrt(jnp.sum(shape * shape)), 1)
+    unit, root = shape / size, math.sqrt(x.size)
+    onto = jnp.stack([unit, jnp.sign(x) / root, jnp.full_like(unit, 1 / root)])
+    error = quotient(result, most) / size - unit
+    return jnp.concatenate([error, onto @ error, jnp.sum(error * error)[None]])
+
+
+def summed(rows: Float[Array, "draws ..."]) -> Sums:
+    """The sums and extremes over draws."""
+    return Sums(rows.sum(axis=0), (rows * rows).sum(axis=0), rows.min(axis=0), rows.max(axis=0))
+
+
+def plus(sums: Sums, more: Sums) -> Sums:
+    """The sums over the draws of both, in float64 on the host."""
+    a, b = (Sums(*(np.asarray(part, np.float64) for part in one)) for one in (sums, more))
+    low, high = np.minimum(a.low, b.low), np.maximum(a.high, b.high)
+    return Sums(a.total + b.total, a.squares + b.squares, low, high)
+
+
+def moments(vector: str, draws: int, sums: Sums) -> Moments:
+    """The moments that sums over so many draws come to."""
+    total, squares, low, high = (np.asarray(part, np.float64) for part in sums)
+    mean = total / draws
+    variance = np.maximum(squares / draws - mean**2, 0.0)
+    sd = np.where(low == high, 0.0, np.sqrt(variance))
+    return Moments(vector, draws, mean, sd, bool((low != high)[:-4].any()), math.sqrt(high[-1]))
 
 
 def measure(
@@ -65,7 +109,7 @@ def measure(
     least: int = 1,
     resolve: bool = False,
 ) -> Moments:
-    """The moments over `draws` keys, in whole blocks, summed on the host in float64.
+    """The moments over `draws` keys, in whole blocks, whose sums are added in float64.
 
     Args:
         compressor: the compressor.
@@ -76,32 +120,31 @@ def measure(
         least: fewer draws may show no randomness by chance.
         resolve: go on, up to `LONGER` times as many draws, until the vector is resolved.
     """
-    exact = x.astype(np.float64)
-    size = length(exact) or 1.0
-    unit = exact / size
-    root = math.sqrt(exact.size)
-    onto = np.stack([unit, np.sign(exact) / root, np.full_like(exact, 1 / root)], axis=1)
-    total = squares = reach = np.zeros(exact.size + 4)
-    count, fixed, begin = 0, True, None
+    sums, count = sample(compressor, x, key, np.int32(0)), block(x.size)
     while True:
-        y = np.asarray(sample(compressor, x, key, np.int32(count)), np.float64)
-        begin = y[0] if begin is None else begin
-        fixed = fixed and bool((y == begin).all())
-        error = y / size - unit
-        row = np.concatenate([error, error @ onto, (error**2).sum(axis=1)[:, None]], axis=1)
-        total, squares = total + row.sum(axis=0), squares + (row**2).sum(axis=0)
-        reach = np.maximum(reach, np.abs(row).max(axis=0))
-        count += len(row)
-        mean = total / count
-        sd = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
-        moments = Moments(vector, count, mean, sd, reach)
-        if fixed and count >= least:
-            return moments._replace(sd=np.zeros_like(sd))
-        if count >= draws and not (resolve and count < LONGER * draws and not _resolved(moments)):
-            return moments
+        now = moments(vector, count, sums)
+        if not now.random:
+            enough = count >= least
+        else:
+            longer = resolve and count < LONGER * draws and not _resolved(now)
+            enough = count >= draws and not longer
+        if enough:
+            return now
+        sums = plus(sums, sample(compressor, x, key, np.int32(count)))
+        count += block(x.size)
 
 
-def _resolved(moments: Moments) -> bool:
-    error = SIGMAS * moments.sd / math.sqrt(moments.draws)
-    along = bool(error[-4:-1].max() <= RESOLVED_BIAS)
-    return along and bool(error[-1] <= RESOLVED_SPREAD * moments.mean[-1])
+def uncertainty(run: Moments, z: float, longest: float) -> Float[np.ndarray, " statistics"]:
+    """How far from zero a mean of `run` may be by chance: z standard errors, and what is unseen.
+
+    What happens in one draw of thousands may not have happened, or too seldom for a standard error.
+    The empirical Bernstein bound (Maurer and Pontil 2009, Theorem 4, with ln(2/δ) = z²/2) allows
+    for it: (7/6)z²/N times the range, for which we take the length of the longest error.
+    """
+    return z * run.sd / math.sqrt(run.draws) + 7 / 6 * z**2 * longest / run.draws
+
+
+def _resolved(run: Moments) -> bool:
+    along = uncertainty(run, SIGMAS, run.longest)[-4:-1].max()
+    spread = SIGMAS * run.sd[-1] / math.sqrt(run.draws)
+    return bool(along <= RESOLVED_BIAS and spread <= RESOLVED_SPREAD * run.mean[-1])
