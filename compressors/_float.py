@@ -43,9 +43,9 @@ def magnitude_bits(x: Float[Array, "*shape"]) -> UInt[Array, "*shape"]:
     return bits_of(x) & ((1 << form.exponent + form.mantissa) - 1)
 
 
-def largest(x: Float[Array, " d"]) -> Float[Array, ""]:
-    """max|x_j|, without the array |x|, which XLA would write out where others read it too."""
-    return jnp.maximum(jnp.max(x), -jnp.min(x))
+def largest(x: Float[Array, "*shape"]) -> Float[Array, ""]:
+    """max|x_j|, and ∞ where `x` holds a NaN, which XLA's own maximum loses in a long vector."""
+    return jnp.max(jnp.where(x == x, jnp.abs(x), jnp.inf))
 
 
 def quotient(x: Float[Array, "*shape"], by: Float[Array, ""]) -> Float[Array, "*shape"]:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from compressors._base import packed_bits
 from compressors._dtype import wide
-from compressors._float import quotient
+from compressors._float import largest, quotient
 from compressors._joint import Collective
 from compressors.rank import check_rank
 
@@ -65,8 +65,8 @@ class PowerSGD(Collective):
         P = jnp.linalg.qr(_scaled(P)[0])[0]
         Q = _mean(jnp.einsum("nij,ir->njr", M, P), xs.dtype)
         estimate = (P @ Q.T).reshape(-1).astype(xs.dtype)
-        unit, largest = _scaled(Q)
-        return estimate, jnp.where(jnp.isfinite(largest) & (largest > 0), unit, state)
+        unit, most = _scaled(Q)
+        return estimate, jnp.where(jnp.isfinite(most) & (most > 0), unit, state)
 
     def nbits(self, d: int, dtype: Any) -> int:
         """Bits of M_i Q and of M_iᵀ P̂: r·(rows + cols) numbers."""
@@ -81,5 +81,5 @@ def _mean(sent: Float[Array, "n side r"], dtype: Any) -> Float[Array, "side r"]:
 
 def _scaled(A: Float[Array, "side r"]) -> tuple[Float[Array, "side r"], Float[Array, ""]]:
     """`A` with entries of at most 1, and its largest: squares of the entries can be taken."""
-    largest = jnp.abs(A).max()
-    return quotient(A, largest), largest
+    most = largest(A)
+    return quotient(A, most), most

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from compressors._base import Constant, Message, Unbiased
 from compressors._dtype import wide
-from compressors._float import quotient
+from compressors._float import largest, quotient
 from compressors._sparse import Sparse, index_bits, pack_indices, unpack_indices
 
 
@@ -39,9 +39,8 @@ class Top1Sampling(Unbiased):
     def compress(self, x: Float[Array, " d"], *, key: PRNGKeyArray) -> Sparse:
         """One coordinate and the signed 1-norm."""
         d = x.shape[0]
-        size = jnp.abs(x).astype(wide(x))
-        most = size.max()
-        sums = [quotient(size, most)]
+        most = largest(x).astype(wide(x))
+        sums = [quotient(jnp.abs(x), most)]
         while sums[-1].shape[0] > 1:
             sums.append(_grouped(sums[-1]).sum(axis=1))
         index = jnp.asarray(0, jnp.int32)

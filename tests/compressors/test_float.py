@@ -15,6 +15,7 @@ from compressors import (
     RandomDithering,
     RankR,
     ScaledSign,
+    Sign,
     Ternary,
     Top1Sampling,
     UniformEDEN,
@@ -47,6 +48,8 @@ SCALED_BY_A_NORM = [
     member(IndependentQuantization()),
     member(IndependentQuantization(3, "max", rotated=True)),
 ]
+
+LONG = [RandomDithering(2, math.inf), ScaledSign(), Sign(), Ternary(), EDEN(1), Top1Sampling()]
 
 
 @jax.jit
@@ -103,4 +106,26 @@ def test_bits_are_in_the_order_of_magnitudes(dtype):
     np.testing.assert_array_equal(bits, bits_of(x))
     assert (bits[1:] > bits[:-1]).all()
     assert float(largest(-x[:5])) == float(limits.max)
-    assert np.isnan(float(largest(x)))
+
+
+@jax.jit
+def finite_and_bad(x, value):
+    """`largest`, and whether results are finite, of `x` and of `x` with `value` in one place."""
+    both = jnp.stack([x, x.at[7].set(value)])
+    results = [
+        jax.vmap(lambda x, one=one: one.expand(one.compress(x, key=KEY)))(both) for one in LONG
+    ]
+    return jax.vmap(largest)(both), [jnp.isfinite(y).all(axis=1) for y in results]
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32, jnp.float64])
+def test_a_nan_among_many_numbers_is_not_lost(dtype):
+    """XLA's maximum over thousands of numbers forgets it."""
+    x = jnp.asarray(np.random.default_rng(0).standard_normal(8192), dtype)
+    for value in (math.nan, -math.inf):
+        size, finite = finite_and_bad(x, value)
+        assert float(size[0]) == float(np.abs(np.asarray(x, np.float64)).max())
+        assert not np.isfinite(float(size[1]))
+        for one, (before, after) in zip(LONG, finite, strict=True):
+            assert before, str(one)
+            assert not after, str(one)

@@ -79,8 +79,9 @@ def errors(x: Float[Array, " d"], result: Float[Array, " d"]) -> Float[Array, " 
 
 
 def summed(rows: Float[Array, "draws ..."]) -> Sums:
-    """The sums and extremes over draws."""
-    return Sums(rows.sum(axis=0), (rows * rows).sum(axis=0), rows.min(axis=0), rows.max(axis=0))
+    """The sums and extremes over draws; extremes are NaN where a row is, which XLA may forget."""
+    total, squares = rows.sum(axis=0), (rows * rows).sum(axis=0)
+    return Sums(total, squares, rows.min(axis=0) + 0 * total, rows.max(axis=0) + 0 * total)
 
 
 def plus(sums: Sums, more: Sums) -> Sums:
