@@ -124,7 +124,7 @@ def test_the_best_of_a_cut_tuning_is_the_best_of_a_whole_one(tiny, run_study, tm
     """Tuning ends exactly when more than half of the runs of a step size are there."""
     loud = TridiagonalQuadratic(20, mu=1e-3, noise=GaussianNoise(0.2))
     study = tiny(
-        problem=loud, target=0.3, tune_seeds=(0, 1, 2, 3), entries=tiny().entries[1:],
+        problem=loud, target=0.1, tune_seeds=(0, 1, 2, 3), entries=tiny().entries[1:],
         regimes=tiny().regimes[:1],
     )  # fmt: skip
     tables = run_study(study, tmp_path)
