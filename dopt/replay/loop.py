@@ -6,7 +6,7 @@ come from the schedule and stay unbatched altogether, so a conditional stays a c
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import jax
@@ -19,16 +19,22 @@ from dopt.replay.feeds import Feed, Turn
 
 
 class Carry(NamedTuple):
-    """What one run carries from turn to turn.
+    """What R × G runs (data seeds, step sizes) carry from turn to turn.
 
-    `models[s]` is the model in slot s, `total` the weighted sum of the current step so far. Nothing
-    grows with the number of workers unless the method keeps state on them.
+    Axes `*runs` are R and G, without those of length 1, at which XLA is slow. `models[s]` are the
+    models in slot s, which lie side by side because they are read and written together. `total` is
+    the weighted sum of the current step so far. Nothing grows with the number of workers unless
+    the method keeps state on them.
     """
 
     server: Server
     workers: Memory
-    models: Float[Array, "slots d"]
-    total: Float[Array, " d"]
+    models: Float[Array, "slots *runs d"]
+    total: Float[Array, "*runs d"]
+
+
+Each = Callable[[Callable], Callable]
+"""From `f(method, key, *state)` of one run to the function of the states of all runs."""
 
 
 def begin(method: Method, x: Float[Array, " d"], n: int, slots: int) -> Carry:
@@ -45,6 +51,7 @@ def _gather(
     key: PRNGKeyArray,
     workers: Memory,
     models: tuple[Float[Array, " d"], ...],
+    *,
     jobs: Job,
     block: int,
 ) -> tuple[Memory, Float[Array, " d"]]:
@@ -94,35 +101,33 @@ def _gather(
     return jax.lax.scan(turn, (workers, jnp.zeros_like(models[0])), padded)[0]
 
 
-def _turn(
-    problem: Problem, method: Method, key: PRNGKeyArray, carry: Carry, turn: Turn, block: int
-) -> Carry:
+def _turn(problem: Problem, each: Each, carry: Carry, turn: Turn, block: int) -> Carry:
     server, workers, models, total = carry
     read = tuple(models[slot] for slot in turn.reads)
     nothing = jnp.zeros_like(total)
+    sums = [] if turn.moves is None else [total]
     for jobs, present in turn.batches:
+        gather = each(partial(_gather, problem, jobs=jobs, block=block))
         if present is None:
-            workers, more = _gather(problem, method, key, workers, read, jobs, block)
+            workers, more = gather(workers, read)
         else:
             workers, more = jax.lax.cond(
-                present,
-                lambda w, jobs=jobs: _gather(problem, method, key, w, read, jobs, block),
-                lambda w: (w, nothing),
-                workers,
+                present, gather, lambda workers, read: (workers, nothing), workers, read
             )
-        total = total + more
+        sums.append(more)
+    step = each(lambda method, key, server, total: method.step(server, total, turn.dense))
 
     def move(server: Server, models: Any, total: Any) -> tuple:
-        server = method.step(server, total, turn.dense)
-        models = models.at[turn.write].set(server.x, mode="drop")
-        return server, models, nothing
+        server = step(server, total)
+        return server, jax.lax.dynamic_update_index_in_dim(models, server.x, turn.write, 0), nothing
 
+    total = reduce(jnp.add, sums)
     if turn.moves is None:
-        server, models, total = move(server, models, total)
-    else:
-        server, models, total = jax.lax.cond(
-            turn.moves, move, lambda *same: same, server, models, total
-        )
+        server, models, _ = move(server, models, total)
+        return Carry(server, workers, models, carry.total)
+    server, models, total = jax.lax.cond(
+        turn.moves, move, lambda *same: same, server, models, total
+    )
     return Carry(server, workers, models, total)
 
 
@@ -137,23 +142,32 @@ def start(
     slots: int,
 ) -> Carry:
     """The state of `seeds` × G runs before their first turn."""
-    lane = jax.vmap(lambda size: begin(replace(method, step_size=size), x, n, slots))
-    return jax.tree.map(lambda a: jnp.broadcast_to(a, (seeds, *a.shape)), lane(step_sizes))
+
+    def run(size: Any) -> Carry:
+        return begin(replace(method, step_size=size), x, n, slots)
+
+    carry = jax.vmap(run)(step_sizes) if len(step_sizes) > 1 else run(step_sizes[0])
+    if seeds > 1:
+        carry = jax.tree.map(lambda a: jnp.broadcast_to(a, (seeds, *a.shape)), carry)
+    return carry._replace(models=jnp.moveaxis(carry.models, -2, 0))
 
 
-def _over(count: int, f: Callable, axes: tuple[int | None, ...]) -> Callable:
-    """`f` over runs side by side; alone it is not mapped, since XLA is slow at axes of length 1."""
-    if count > 1:
-        return jax.vmap(f, in_axes=axes)
+def _over_runs(method: Method, step_sizes: Float[Array, " G"], keys: Key[Array, " R"]) -> Each:
+    """One draw of noise serves all step sizes: keys are not mapped over them."""
+    inputs: list[tuple[Array, tuple]] = [(step_sizes, (0, None, 0)), (keys, (None, 0, 0))]
+    given = [values if len(values) > 1 else values[0] for values, _ in inputs]
 
-    def alone(*arguments: Any) -> Any:
-        own = (
-            argument if axis is None else jax.tree.map(lambda a: a[0], argument)
-            for argument, axis in zip(arguments, axes, strict=True)
-        )
-        return jax.tree.map(lambda a: a[None], f(*own))
+    def each(f: Callable) -> Callable:
+        def one(step_size: Any, key: Any, state: tuple) -> Any:
+            return f(replace(method, step_size=step_size), key, *state)
 
-    return alone
+        run: Callable = one
+        for values, axes in inputs:
+            if len(values) > 1:
+                run = jax.vmap(run, axes)
+        return lambda *state: run(*given, state)
+
+    return each
 
 
 @partial(jax.jit, static_argnames=("block",), donate_argnames=("carry",))
@@ -169,17 +183,11 @@ def advance(
     *,
     block: int,
 ) -> Carry:
-    """Turns `first` to `last` of a feed, for R × G runs (leading axes of `carry`)."""
+    """Turns `first` to `last` of a feed, for R × G runs."""
+    each = _over_runs(method, step_sizes, keys)
 
     def body(i: Int[Array, ""], carry: Carry) -> Carry:
-        turn = feed.turn(i)
-
-        def lane(step_size: Any, key: Any, carry: Any) -> Any:
-            one = replace(method, step_size=step_size)
-            return _turn(problem, one, key, carry, turn, block)
-
-        sizes = _over(len(step_sizes), lane, (0, None, 0))
-        return _over(len(keys), sizes, (None, 0, 0))(step_sizes, keys, carry)
+        return _turn(problem, each, carry, feed.turn(i), block)
 
     return jax.lax.fori_loop(first, last, body, carry)
 

@@ -148,7 +148,7 @@ def replay(
             if on_record is not None and on_record(progress):
                 break
         steps = steps[: m + 1]
-        x[r, g] = np.asarray(runner.carry.server.x)
+        x[r, g] = np.asarray(runner.x)
     # A model beyond the range of floats stays there: what it measures afterwards is no progress.
     lost = np.logical_or.accumulate(~(np.isfinite(value) & np.isfinite(norm2)), axis=-1)
     value[lost] = norm2[lost] = np.nan
@@ -234,6 +234,11 @@ class _Pass:
             self.piece *= max(1, min(GROWTH, int(PIECE_SECONDS / 2 / seconds)))
         return upto
 
+    @property
+    def x(self) -> Float[Array, "R G d"]:
+        """The models."""
+        return self.carry.server.x.reshape(len(self.keys), len(self.sizes), -1)
+
     def _measured(self) -> tuple[npt.NDArray, ...]:
-        value, norm2 = measure(self.problem, self.carry.server.x)
+        value, norm2 = measure(self.problem, self.x)
         return np.asarray(value, float), np.asarray(norm2, float)

@@ -1,8 +1,9 @@
 """Which old models to keep, and where: register allocation over model versions.
 
-A version is alive from the step that makes it to the last step that reads it. Linear scan gives
-every version that is read a slot, so that a replay carries `slots × d` numbers: 1 where everyone
-reads the newest model, the largest number of versions in flight otherwise, never one a worker.
+A version is alive from the step that makes it to the last step that reads it, if any does. Linear
+scan gives every version a slot, so that a replay carries `slots × d` numbers: 1 where everyone
+reads the newest model, the largest number of versions in flight otherwise, never one a worker. The
+slot that was read last is the next to be written: it is still in the cache.
 """
 
 import heapq
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, eq=False)
 class Slots:
-    """`slot[v]` holds version v; versions that nobody reads have slot `count`, written nowhere."""
+    """`slot[v]` in [0, count) holds version v from the step that makes it to its last reading."""
 
     count: int
     slot: npt.NDArray[np.int32]
@@ -28,7 +29,7 @@ def allocate(
     `reads` consecutive versions are read, going back from `version` (the first step reads version
     0 for all of them).
     """
-    last = np.full(K + 1, -1, np.int64)
+    last = np.arange(K + 1)
     for back in range(reads):
         np.maximum.at(last, np.maximum(version - back, 0), step)
     slot = np.zeros(K + 1, np.int32)
@@ -37,14 +38,10 @@ def allocate(
     count = 0
     for v, until in enumerate(last.tolist()):
         while busy and busy[0][0] < v:
-            heapq.heappush(free, heapq.heappop(busy)[1])
-        if until < 0:
-            slot[v] = -1
-            continue
+            free.append(heapq.heappop(busy)[1])
         if not free:
             free.append(count)
             count += 1
-        slot[v] = heapq.heappop(free)
+        slot[v] = free.pop()
         heapq.heappush(busy, (until, int(slot[v])))
-    slot[slot < 0] = count
     return Slots(count, slot)

@@ -14,12 +14,12 @@ from simulators.cluster import Cluster
 
 def in_flight(step, version, K, reads):
     """The largest number of versions that exist and are still to be read, at any step."""
-    last = {}
+    last = {v: v for v in range(K + 1)}
     for k, v in zip(step.tolist(), version.tolist(), strict=True):
         for back in range(reads):
             read = max(v - back, 0)
-            last[read] = max(last.get(read, -1), k)
-    return max(sum(v <= k <= until for v, until in last.items()) for k in range(K))
+            last[read] = max(last[read], k)
+    return max(sum(v <= k <= until for v, until in last.items()) for k in range(K + 1))
 
 
 def check(step, version, K, reads):
@@ -31,8 +31,7 @@ def check(step, version, K, reads):
             for back in range(reads):
                 read = max(v - back, 0)
                 assert memory[slots.slot[read]] == read
-        if slots.slot[k + 1] < slots.count:
-            memory[slots.slot[k + 1]] = k + 1
+        memory[slots.slot[k + 1]] = k + 1
     assert slots.count == in_flight(step, version, K, reads)
     return slots.count
 
