@@ -26,6 +26,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from compressors.kernels.threefry import fold_in
+
 
 Code = Any
 """A pytree that stands for a compressed vector, not packed; each compressor has its own."""
@@ -129,7 +131,7 @@ def packed_bits(message: Message) -> int:
 
 def message_key(key: PRNGKeyArray, j: Int[Array, ""] | int) -> PRNGKeyArray:
     """The key of message `j` of a job whose message stream is `key`."""
-    return jax.random.fold_in(key, j)
+    return fold_in(key, j)
 
 
 class Unbiased(Compressor):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from compressors._bitmask import count, positions, to_words
+from compressors.kernels.threefry import fold_in, random_words
 
 
 COMPARE_AT_MOST = 128
@@ -21,7 +22,7 @@ def below(key: PRNGKeyArray, bounds: Int[Array, " K"]) -> Int[Array, " K"]:
     off by bound/2³² of itself at most, as far as no experiment sees. `jax.random.randint` takes two
     words and two divisions a number, and is not exact either.
     """
-    u, bounds = jax.random.bits(key, bounds.shape, jnp.uint32), bounds.astype(jnp.uint32)
+    u, bounds = random_words(key, bounds.shape[0]), bounds.astype(jnp.uint32)
     half, low = jnp.uint32(16), jnp.uint32(0xFFFF)
     carry = (u >> half) * (bounds & low) + ((u & low) * (bounds & low) >> half)
     middle = (u & low) * (bounds >> half) + (carry & low)
@@ -67,7 +68,7 @@ def first_seen(key: PRNGKeyArray, K: int, d: int) -> Int[Array, " K"]:
     place = jnp.arange(length, dtype=jnp.int32)
 
     def run(attempt: Int[Array, ""]) -> tuple[Array, Array]:
-        draws = below(jax.random.fold_in(key, attempt), jnp.full(length, d, jnp.int32))
+        draws = below(fold_in(key, attempt), jnp.full(length, d, jnp.int32))
         earliest = jnp.full(d, length, jnp.int32).at[draws].min(place)
         return draws, to_words(earliest[draws] == place)
 

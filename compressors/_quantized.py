@@ -14,6 +14,7 @@ from compressors._float import quotient
 from compressors._levels import norm, norm_bits
 from compressors.kernels.hadamard import padded_size, rotate, rotate_back
 from compressors.kernels.pack import pack, unpack
+from compressors.kernels.threefry import random_halves
 
 
 Span = Literal["norm", "max"] | tuple[float, float]
@@ -135,7 +136,7 @@ class Member(Compressor):
 
     def _below(self, f: Float[Array, " p"], key: PRNGKeyArray) -> Bool[Array, " p"]:
         """Whether U < f, U = (stratum + V)/n, V in [0, 1) of 16 bits a coordinate and a dither."""
-        private = jax.random.bits(jax.random.fold_in(key, 0), f.shape, jnp.uint16)
+        private = random_halves(jax.random.fold_in(key, 0), f.shape[0])
         dither = jax.random.uniform(jax.random.fold_in(key, 1), (), f.dtype)
         if self.n > 1:
             f = f * self.n - self._stratum(f.shape[0]).astype(f.dtype)

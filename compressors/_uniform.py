@@ -10,9 +10,10 @@ neighbours: their leading 8 bits are independent and these decide but for a tie,
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, UInt
+
+from compressors.kernels.threefry import random_words
 
 
 OWN = 8
@@ -23,7 +24,12 @@ def uniform_bits(key: PRNGKeyArray, d: int, dtype: Any) -> UInt[Array, " d"]:
     """`d` words of `dtype` (uint32 or uint64), each uniform over its whole range."""
     width = 8 * jnp.dtype(dtype).itemsize
     sharers = width // OWN
-    draws = jax.random.bits(key, (-(-d // sharers), 1), dtype)
+    blocks = -(-d // sharers)
+    if width == 32:
+        draws = random_words(key, blocks)[:, None]
+    else:
+        words = random_words(key, 2 * blocks).astype(dtype)
+        draws = ((words[:blocks] << 32) | words[blocks:])[:, None]
     turns = OWN * jnp.arange(sharers, dtype=dtype)[None, :]
     return ((draws << turns) | (draws >> (width - turns) % width)).reshape(-1)[:d]
 

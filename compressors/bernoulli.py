@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 from compressors._base import Constant, Message, RandomSize, Unbiased, message_key
 from compressors._bitmask import ranks, to_words
 from compressors._dtype import wide
+from compressors.kernels.threefry import random_halves
 
 
 class MaybeSent(NamedTuple):
@@ -133,7 +134,7 @@ class CoordinateBernoulli(RandomSize, Unbiased):
         """Accepts every dimension."""
 
     def _kept(self, key: PRNGKeyArray, d: int) -> Bool[Array, " d"]:
-        return jax.random.bits(key, (d,), jnp.uint16) <= jnp.uint16(round(self.q * 2**16) - 1)
+        return random_halves(key, d) <= jnp.uint16(round(self.q * 2**16) - 1)
 
     def compress(self, x: Float[Array, " d"], *, key: PRNGKeyArray) -> Masked:
         """The kept coordinates of `x`, over q."""

@@ -98,13 +98,34 @@ class _RandomCoordinates(Compressor):
         """How often each coordinate occurs in messages 0 … m − 1."""
         tile = min(most, max(1, DRAWS_AT_ONCE // self.K))
 
-        def add(t: Int[Array, ""], counts: Int[Array, " d"]) -> Int[Array, " d"]:
-            messages = t * tile + jnp.arange(tile, dtype=jnp.int32)
-            kept = jax.vmap(lambda j: self._draw(message_key(key, j), d))(messages)
-            beyond = (messages >= m)[:, None]
-            return counts.at[jnp.where(beyond, d, kept)].add(1, mode="drop")
+        # Written for many senders at once: mapped over them, a loop of m turns would carry every
+        # sender's counts through a choice in every turn.
+        @jax.custom_batching.custom_vmap
+        def counts(m: Array, key: Array) -> Array:
+            senders, keys = m.reshape(-1, 1, 1), jax.random.wrap_key_data(key.reshape(-1, 2))
+            first = d * jnp.arange(len(senders), dtype=jnp.int32)[:, None, None]
 
-        return jax.lax.fori_loop(0, -(-m // tile), add, jnp.zeros(d, jnp.int32))
+            def add(t: Int[Array, ""], total: Int[Array, " places"]) -> Int[Array, " places"]:
+                messages = t * tile + jnp.arange(tile, dtype=jnp.int32)
+                drawn = jax.vmap(
+                    lambda key: jax.vmap(lambda j: self._draw(message_key(key, j), d))(messages)
+                )(keys)
+                beyond = messages[None, :, None] >= senders
+                return total.at[jnp.where(beyond, total.size, first + drawn)].add(1, mode="drop")
+
+            turns = -(-jnp.max(senders) // tile)
+            total = jnp.zeros(len(senders) * d, jnp.int32)
+            return jax.lax.fori_loop(0, turns, add, total).reshape(*m.shape, d)
+
+        @counts.def_vmap
+        def _(size: int, mapped: list[bool], *arguments: Array) -> tuple[Array, bool]:
+            whole = (
+                a if is_mapped else jnp.broadcast_to(a, (size, *a.shape))
+                for a, is_mapped in zip(arguments, mapped, strict=True)
+            )
+            return counts(*whole), True
+
+        return counts(m, jax.random.key_data(key))
 
     def expand_sum(self, codes: Sparse, weights: Float[Array, " P"]) -> Float[Array, " d"]:
         """The weighted sum of a batch of codes, by one scatter-add."""

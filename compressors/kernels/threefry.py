@@ -1,8 +1,8 @@
 """Random words from counters: Threefry-2x32 with 20 rounds, in plain `jnp`.
 
 Block i of a key (k0, k1) enciphers the counter (i, TAG) to two words of 32 bits. `jax.random.bits`
-uses the same cipher, but one word a block instead of two, and on a CPU JAX 0.10 compiles its rounds
-as a loop. No result depends on the backend or on JAX's version.
+uses the same cipher, but one word a block instead of two, and on a CPU it compiles the rounds as a
+loop. No result depends on the backend or on JAX's version.
 
     x0, x1 = i + k0, TAG + k1;  k2 = k0 ^ k1 ^ 0x1BD11BDA
     round r = 0 … 19:  x0 += x1;  x1 = rotl(x1, R[r mod 8]) ^ x0
@@ -13,12 +13,13 @@ Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray, UInt32
+from jaxtyping import Array, Int, PRNGKeyArray, UInt16, UInt32
 
 
 ROTATIONS = (13, 15, 26, 6, 17, 29, 16, 24)
 ROUNDS = 20
 PARITY = 0x1BD11BDA
+IMPL = "threefry2x32"
 TAG = 0x9E3779B9
 """Keeps the counters apart from (0, j), which `fold_in` and `split` encipher to make keys."""
 
@@ -40,12 +41,34 @@ def threefry2x32(
     return x0, x1
 
 
+def fold_in(key: PRNGKeyArray, data: Int[Array, ""] | int) -> PRNGKeyArray:
+    """The key that `jax.random.fold_in` gives, without a loop over rounds; 0 ≤ data < 2³²."""
+    counter = jnp.uint32(0), jnp.asarray(data).astype(jnp.uint32)
+    return jax.random.wrap_key_data(jnp.stack(threefry2x32(_words(key), counter)), impl=IMPL)
+
+
 def random_words(key: PRNGKeyArray, count: int) -> UInt32[Array, " count"]:
-    """`count` words, uniform and independent; `key` is a typed key of two words, as JAX's own."""
-    k0, k1 = jax.random.key_data(key)
+    """`count` words, uniform and independent."""
     blocks = jnp.arange((count + 1) // 2, dtype=jnp.uint32)
-    words = threefry2x32((k0, k1), (blocks, jnp.full_like(blocks, TAG)))
-    # Without the barrier XLA enciphers every block twice, once for each of its words. What is too
-    # much is cut off before the two are joined: a cut through a `concatenate` is twice as slow.
-    first, second = jax.lax.optimization_barrier(words)
+    words = threefry2x32(_words(key), (blocks, jnp.full_like(blocks, TAG)))
+    # Stacked behind a barrier, since XLA would fuse the cipher into the readers of either word and
+    # so encipher every block twice. What is too much is cut off before the halves are joined: a cut
+    # through a `concatenate` is twice as slow.
+    first, second = jax.lax.optimization_barrier(jnp.stack(words))
     return jnp.concatenate((first, second[: count // 2]))
+
+
+def random_halves(key: PRNGKeyArray, count: int) -> UInt16[Array, " count"]:
+    """`count` numbers of 16 bits, uniform and independent: of a word the low half comes first."""
+    words = random_words(key, (count + 1) // 2)
+    return jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(-1)[:count]
+
+
+def _words(key: PRNGKeyArray) -> tuple[UInt32[Array, ""], UInt32[Array, ""]]:
+    if jax.random.key_impl(key) != IMPL:
+        raise ValueError(
+            f"a key of {jax.random.key_impl(key)!r} cannot be used here: leave "
+            f"jax_default_prng_impl at {IMPL!r}, or give jax.random.key(seed, impl={IMPL!r})"
+        )
+    k0, k1 = jax.random.key_data(key)
+    return k0, k1

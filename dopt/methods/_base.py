@@ -26,6 +26,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, Shaped
 
 from compressors import Code, Compressor, message_key
+from compressors.kernels.threefry import fold_in
 from dopt.costs import Costs
 from dopt.policies import Policy
 from dopt.problems import Problem
@@ -67,12 +68,12 @@ class Job:
 
 def job_key(run: PRNGKeyArray, worker: Int[Array, ""], job: Int[Array, ""]) -> PRNGKeyArray:
     """The key of a worker's job; the same in the plain loop, the scan and on a live actor."""
-    return jax.random.fold_in(jax.random.fold_in(run, worker), job)
+    return fold_in(fold_in(run, worker), job)
 
 
 def streams(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
     """The two uses of a job's key: gradient noise, and messages."""
-    return jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+    return fold_in(key, 0), fold_in(key, 1)
 
 
 class Method(abc.ABC):

@@ -24,8 +24,11 @@ from dopt.trace import Trace
 
 RECORDS_PER_OCTAVE = 32
 PIECE_SECONDS, GROWTH = 0.5, 16
-BLOCK_BYTES = 2**23
-"""Vectors that are alive side by side within one turn, in bytes: about a share of the cache."""
+BLOCK_BYTES = 2**21
+"""Vectors that are alive side by side within one turn, in bytes: about a core's own cache."""
+OWN_DATA = 4
+"""Times more where workers have data of their own: those of all are read as they lie, those of some
+are copied first."""
 
 
 class Progress(NamedTuple):
@@ -186,7 +189,8 @@ class _Pass:
         self.method = replace(method, step_size=self.sizes[0])
         self.keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
         lanes = len(seeds) * len(step_sizes)
-        self.block = max(1, BLOCK_BYTES // (lanes * x.size * x.dtype.itemsize))
+        room = BLOCK_BYTES if problem.n is None else OWN_DATA * BLOCK_BYTES
+        self.block = max(1, room // (lanes * x.size * x.dtype.itemsize))
         self.carry = start(
             self.method,
             self.sizes,

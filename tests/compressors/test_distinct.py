@@ -8,6 +8,7 @@ from scipy.stats import chisquare
 
 from compressors import _distinct
 from compressors._distinct import COMPARE_AT_MOST, below, distinct, first_seen, floyd, left_over
+from compressors.kernels.threefry import random_words
 
 
 BELOW, FLOYD, FIRST_SEEN, LEFT_OVER, DISTINCT = (
@@ -100,7 +101,7 @@ def test_vmap_is_the_loop():
 def test_a_draw_is_the_high_word_of_a_product():
     bounds = [1, 2, 3, 1000, 2**16 - 1, 2**16, 2**16 + 1, 10**7, 2**31 - 1] * 50
     key = jax.random.key(3)
-    words = np.asarray(jax.random.bits(key, (len(bounds),), jnp.uint32))
+    words = np.asarray(random_words(key, len(bounds)))
     expected = [bound * int(word) >> 32 for bound, word in zip(bounds, words, strict=True)]
     drawn = below(key, jnp.asarray(bounds, jnp.int32))
     assert drawn.dtype == jnp.int32
@@ -110,9 +111,8 @@ def test_a_draw_is_the_high_word_of_a_product():
 def test_the_extreme_words_stay_in_range(monkeypatch):
     bounds = jnp.asarray([1, 7, 2**16, 10**7, 2**31 - 1], jnp.int32)
     for word, expected in ((0, bounds * 0), (2**32 - 1, bounds - 1)):
-        monkeypatch.setattr(
-            jax.random, "bits", lambda key, shape, dtype, word=word: jnp.full(shape, word, dtype)
-        )
+        drawn = jnp.full(bounds.shape, word, jnp.uint32)
+        monkeypatch.setattr(_distinct, "random_words", lambda key, count, drawn=drawn: drawn)
         assert below(jax.random.key(0), bounds).tolist() == expected.tolist()
 
 

@@ -6,6 +6,7 @@ from scipy.stats import binom
 
 from compressors import _uniform
 from compressors._uniform import happens, uniform_bits
+from compressors.kernels.threefry import random_words
 
 
 KEY = jax.random.key(3)
@@ -15,7 +16,11 @@ KEY = jax.random.key(3)
 @pytest.mark.parametrize("d", [1, 5, 32])
 def test_neighbours_read_one_word_from_different_bytes_on(dtype, width, d):
     sharers = width // 8
-    draws = jax.random.bits(KEY, (-(-d // sharers), 1), dtype).reshape(-1).tolist()
+    blocks = -(-d // sharers)
+    words = random_words(KEY, blocks * width // 32).tolist()
+    draws = words
+    if width == 64:
+        draws = [high << 32 | low for high, low in zip(words[:blocks], words[blocks:], strict=True)]
     expected = []
     for j in range(d):
         word, turn = draws[j // sharers], 8 * (j % sharers)

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from compressors._dtype import wide
+from compressors.kernels.threefry import random_words
 
 
 PRODUCT_BITS = 5
@@ -79,7 +80,7 @@ def _butterfly(x: Float[Array, " p"], bits: int, *, stride: int) -> Float[Array,
 
 def _negative(key: PRNGKeyArray, p: int) -> Array:
     """Where a sign is flipped: p fair coins, 32 of a word."""
-    words = jax.random.bits(key, (-(-p // 32), 1), jnp.uint32)
+    words = random_words(key, -(-p // 32))[:, None]
     return ((words >> jnp.arange(32, dtype=jnp.uint32)[None]) & 1).reshape(-1)[:p] == 1
 
 

@@ -1,5 +1,7 @@
 """The cipher against its published vectors and JAX's own, its words against statistics."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,14 @@ import pytest
 from jax.extend.random import threefry_2x32
 from scipy import stats
 
-from compressors.kernels.threefry import TAG, random_words, threefry2x32
+from compressors.kernels.threefry import (
+    ROUNDS,
+    TAG,
+    fold_in,
+    random_halves,
+    random_words,
+    threefry2x32,
+)
 
 
 KEY = jax.random.key(11)
@@ -60,3 +69,35 @@ def test_neighbouring_keys_share_nothing():
     assert len(np.unique(drawn)) >= len(drawn) - 10
     assert not np.isin(np.asarray(jax.random.key_data(keys)), drawn).any()
     assert not np.isin(np.asarray(jax.random.key_data(keys)), random_words(KEY, 1000)).any()
+
+
+def test_a_block_is_enciphered_once_in_a_loop():
+    def body(k, total):
+        words = random_words(jax.random.fold_in(KEY, k), 1000)
+        return total + (words >> 8).astype(jnp.float32)
+
+    program = jax.jit(lambda n: jax.lax.fori_loop(0, n, body, jnp.zeros(1000, jnp.float32)))
+    text = program.lower(10).compile().as_text()
+    # Each of the 20 rounds has one `xor` of arrays, and the key's parity two of numbers.
+    assert len(re.findall(r"u32\[500\]\S* xor\(", text)) <= ROUNDS
+
+
+def test_fold_in_gives_the_keys_of_jax():
+    for data in (0, 1, 2**31 - 1, 2**32 - 1):
+        assert fold_in(KEY, data) == jax.random.fold_in(KEY, data)
+    many = jax.vmap(fold_in, (None, 0))(KEY, jnp.arange(50))
+    np.testing.assert_array_equal(
+        jax.random.key_data(many),
+        jax.random.key_data(jax.vmap(lambda j: jax.random.fold_in(KEY, j))(jnp.arange(50))),
+    )
+
+
+def test_keys_of_another_generator_are_refused():
+    with pytest.raises(ValueError, match="a key of 'rbg' cannot be used here: leave jax_default"):
+        random_words(jax.random.key(0, impl="rbg"), 3)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7])
+def test_halves_are_those_of_the_words(count):
+    halves = np.asarray(random_words(KEY, (count + 1) // 2)).view(np.uint16)
+    np.testing.assert_array_equal(random_halves(KEY, count), halves[:count])
