@@ -11,6 +11,9 @@ from compressors.kernels.threefry import fold_in, random_words
 COMPARE_AT_MOST = 128
 """Up to this K a draw is compared with all earlier ones; above it, repeats are found in a table."""
 
+PLACES = 4
+"""Places of the table of repeats for each draw."""
+
 SPARE = 64
 """Draws beyond the mean number that it takes to see K distinct ones, and a little more."""
 
@@ -65,12 +68,10 @@ def first_seen(key: PRNGKeyArray, K: int, d: int) -> Int[Array, " K"]:
     takes d·ln(d/(d − K)) ≤ K + 0.8 K²/d draws on average, so a second run is needed next to never.
     """
     length = K + -(-K * K // d) + SPARE
-    place = jnp.arange(length, dtype=jnp.int32)
 
     def run(attempt: Int[Array, ""]) -> tuple[Array, Array]:
         draws = below(fold_in(key, attempt), jnp.full(length, d, jnp.int32))
-        earliest = jnp.full(d, length, jnp.int32).at[draws].min(place)
-        return draws, to_words(earliest[draws] == place)
+        return draws, to_words(earliest(draws, d))
 
     def too_few(state: tuple[Array, Array, Array]) -> Bool[Array, ""]:
         return count(state[2]) < K
@@ -81,6 +82,28 @@ def first_seen(key: PRNGKeyArray, K: int, d: int) -> Int[Array, " K"]:
     begin = jnp.asarray(0, jnp.int32)
     _, draws, new = jax.lax.while_loop(too_few, again, (begin, *run(begin)))
     return draws[positions(new, K)]
+
+
+def earliest(draws: Int[Array, " L"], d: int) -> Bool[Array, " L"]:
+    """Which draws below d equal none before them.
+
+    A table would have d places; this one has a few a draw, and values that share a place take turns
+    at it: the earliest draw there is new, and closed with its equals.
+    """
+    L = draws.shape[0]
+    size = min(d, PLACES * L)
+    place, index = draws % size, jnp.arange(L, dtype=jnp.int32)
+
+    def turn(state: tuple[Array, Array]) -> tuple[Array, Array]:
+        undecided, new = state
+        table = jnp.full(size, L, jnp.int32)
+        table = table.at[jnp.where(undecided, place, size)].min(index, mode="drop")
+        first = table[place]
+        equal = draws.at[first].get(mode="clip") == draws
+        return undecided & ~equal, new | (undecided & (first == index))
+
+    state = jnp.ones(L, bool), jnp.zeros(L, bool)
+    return jax.lax.while_loop(lambda state: state[0].any(), turn, state)[1]
 
 
 def left_over(key: PRNGKeyArray, K: int, d: int) -> Int[Array, " K"]:

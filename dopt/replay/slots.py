@@ -6,7 +6,6 @@ reads the newest model, the largest number of versions in flight otherwise, neve
 slot that was read last is the next to be written: it is still in the cache.
 """
 
-import heapq
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,16 +31,16 @@ def allocate(
     last = np.arange(K + 1)
     for back in range(reads):
         np.maximum.at(last, np.maximum(version - back, 0), step)
-    slot = np.zeros(K + 1, np.int32)
-    free: list[int] = []
-    busy: list[tuple[int, int]] = []
-    count = 0
-    for v, until in enumerate(last.tolist()):
-        while busy and busy[0][0] < v:
-            free.append(heapq.heappop(busy)[1])
-        if not free:
-            free.append(count)
+    ending = np.argsort(last, kind="stable")
+    slot, free, count, ended = [0] * (K + 1), [], 0, 0
+    versions, ends = ending.tolist(), last[ending].tolist()
+    for v in range(K + 1):
+        while ends[ended] < v:
+            free.append(slot[versions[ended]])
+            ended += 1
+        if free:
+            slot[v] = free.pop()
+        else:
+            slot[v] = count
             count += 1
-        slot[v] = free.pop()
-        heapq.heappush(busy, (until, int(slot[v])))
-    return Slots(count, slot)
+    return Slots(count, np.array(slot, np.int32))

@@ -7,7 +7,15 @@ import pytest
 from scipy.stats import chisquare
 
 from compressors import _distinct
-from compressors._distinct import COMPARE_AT_MOST, below, distinct, first_seen, floyd, left_over
+from compressors._distinct import (
+    COMPARE_AT_MOST,
+    below,
+    distinct,
+    earliest,
+    first_seen,
+    floyd,
+    left_over,
+)
 from compressors.kernels.threefry import random_words
 
 
@@ -119,3 +127,15 @@ def test_the_extreme_words_stay_in_range(monkeypatch):
 def test_draws_are_uniform():
     draws = np.asarray(below(jax.random.key(2), jnp.full(70_000, 7, jnp.int32)))
     assert chisquare(np.bincount(draws)).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("places", [1, 4])
+@pytest.mark.parametrize(("d", "L"), [(3, 1), (3, 40), (50, 40), (1000, 40), (2**31 - 1, 40)])
+def test_the_earliest_of_equals(monkeypatch, d, L, places):
+    monkeypatch.setattr(_distinct, "PLACES", places)
+    rng = np.random.default_rng(d)
+    draws = rng.integers(0, d, L)
+    # Equal draws, and different ones that share a place of the table, lie between each other.
+    draws[L // 2 :] = np.where(rng.random(L - L // 2) < 0.5, draws[: L - L // 2], draws[0])
+    expected = [value not in draws[:i] for i, value in enumerate(draws)]
+    assert earliest(jnp.asarray(draws, jnp.int32), d).tolist() == expected
