@@ -13,6 +13,7 @@ Constants, all bounds (sigma2 = 0 is exact): the Hessian of a sample is p(1 − 
 * f* ≥ 0; mu ≥ l2, unknown for l2 = 0.
 """
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,11 +30,13 @@ from dopt.errors import ConfigurationError
 from dopt.problems._base import Constants, Problem
 from dopt.problems._dtype import float_dtype
 from dopt.problems._parts import per_worker
+from dopt.problems._products import combined, rows_times
 from dopt.problems._sampling import sum_over_batches
 
 
-IN_CACHE = 2**25
-"""Bytes of data up to which a pass takes all of them at once: about a last-level cache."""
+AT_ONCE = 2**25 if jax.__version_info__ < (0, 12) else sys.maxsize
+"""Bytes of data up to which a pass takes all of them at once: about a last-level cache, or any
+number where XLA reads blocks of rows on all cores faster than one core reads them once."""
 
 CHUNK = 2**22
 """Bytes of larger data taken at a time, so that the second product finds them in a near cache."""
@@ -234,7 +237,7 @@ class LogisticRegression(Problem):
         self, x: Float[Array, " d"], shares: Float[Array, "parts m"]
     ) -> Float[Array, " d"]:
         """Σ shares · (the gradient of the loss of a sample), over all samples."""
-        return self._pass(lambda a, b, shares: (shares * _slopes(a, b, x)) @ a, shares)
+        return self._pass(lambda a, b, shares: combined(shares * _slopes(a, b, x), a), shares)
 
     def _ones(self) -> Float[Array, "parts m"]:
         return jnp.ones(self.labels.shape, self.dtype)
@@ -248,7 +251,7 @@ class LogisticRegression(Problem):
     ) -> Float[Array, "*out"]:
         """The sum of `part` over all samples: in one go, or in chunks where the data are large."""
         samples, row = self.labels.size, self.d * self.dtype.itemsize
-        rows = _chunk_rows(samples, row) if samples * row > IN_CACHE else samples
+        rows = _chunk_rows(samples, row) if samples * row > AT_ONCE else samples
         pieces = (
             self.features.reshape(-1, rows, self.d),
             self.labels.reshape(-1, rows),
@@ -264,7 +267,7 @@ def _slopes(
     a: Float[Array, "S d"], b: Float[Array, " S"], x: Float[Array, " d"]
 ) -> Float[Array, " S"]:
     """The derivative of the loss of each sample by its margin ⟨a, x⟩."""
-    return -b * jax.nn.sigmoid(-b * (a @ x))
+    return -b * jax.nn.sigmoid(-b * rows_times(a, x))
 
 
 def _losses(

@@ -131,7 +131,7 @@ def test_constants_bound_what_is_measured():
 def test_large_data_go_in_chunks(monkeypatch, n):
     whole = build(n)
     expected = whole.value(X), whole.grad(X)
-    monkeypatch.setattr(logistic, "IN_CACHE", 100)
+    monkeypatch.setattr(logistic, "AT_ONCE", 100)
     monkeypatch.setattr(logistic, "CHUNK", 7 * D * 8)
     assert logistic._chunk_rows(N * M, D * 8) == 6
     np.testing.assert_allclose(whole.value(X), expected[0], rtol=1e-13)
