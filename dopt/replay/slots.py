@@ -2,8 +2,7 @@
 
 A version is alive from the step that makes it to the last step that reads it, if any does. Linear
 scan gives every version a slot, so that a replay carries `slots × d` numbers: 1 where everyone
-reads the newest model, the largest number of versions in flight otherwise, never one a worker. The
-slot that was read last is the next to be written: it is still in the cache.
+reads the newest model, the largest number of versions in flight otherwise, never one a worker.
 """
 
 from dataclasses import dataclass
@@ -31,16 +30,15 @@ def allocate(
     last = np.arange(K + 1)
     for back in range(reads):
         np.maximum.at(last, np.maximum(version - back, 0), step)
+    # Slots that are free wait in a queue: the j-th version that finds one takes over from the j-th
+    # that ended. Before version v + 1, min_{u <= v} (ended[u] + v − u) have found one.
     ending = np.argsort(last, kind="stable")
-    slot, free, count, ended = [0] * (K + 1), [], 0, 0
-    versions, ends = ending.tolist(), last[ending].tolist()
-    for v in range(K + 1):
-        while ends[ended] < v:
-            free.append(slot[versions[ended]])
-            ended += 1
-        if free:
-            slot[v] = free.pop()
-        else:
-            slot[v] = count
-            count += 1
-    return Slots(count, np.array(slot, np.int32))
+    v = np.arange(K + 1)
+    ended = np.searchsorted(last[ending], v)
+    found = np.concatenate([[0], v + np.minimum.accumulate(ended - v)])
+    reuses = np.diff(found) > 0
+    first = np.where(reuses, ending[found[:-1]], v)
+    while np.any((earlier := first[first]) != first):
+        first = earlier
+    slot = np.cumsum(~reuses) - 1
+    return Slots(int(slot[-1]) + 1, slot[first].astype(np.int32))
