@@ -99,8 +99,8 @@ def bench(
             say(f"[{index + 1}/{len(chosen)}] {cell.title}: {name}")
             try:
                 before, seconds = last.get(name, (size, 0.0))
-                if (least := seconds * size / before) > longest:
-                    raise _Left(f"{least:.0f} s or more")
+                if (about := seconds * size / before) > longest:
+                    raise _Left(f"about {about:.0f} s")
                 row, last[name] = _measure(name, cell, x, longest)
                 rows.append(row)
             except (_Left, ValueError) as reason:
@@ -116,7 +116,7 @@ def bench(
 def _measure(
     name: str, cell: Cell, x: np.ndarray, longest: float
 ) -> tuple[dict[str, Any], tuple[int, float]]:
-    """The row of an operator, and what its turns took with the size of the vectors."""
+    """The row of an operator; the size of the vectors, and seconds of the turns without repeats."""
     d, workers = cell
     operator = OPERATORS[name](d) if name in OPERATORS else JOINTS[name](d, MEMBERS)
     operator.check(d, MEMBERS) if isinstance(operator, Joint) else operator.check(d)
@@ -135,7 +135,7 @@ def _measure(
         ]
         for what in OURS:
             row[f"{what}_numpy"] = ratio(times[what], times[f"numpy {what}"])._asdict()
-    return row, (d * workers, expected)
+    return row, (d * workers, PAIRS * sum(min(seconds) for seconds in times.values()))
 
 
 def _ours(
