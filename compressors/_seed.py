@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray, UInt32
 
+from compressors.kernels.threefry import IMPL
+
 
 def seed_of(key: PRNGKeyArray) -> UInt32[Array, " 2"]:
     """64 bits drawn from a key of any kind."""
@@ -12,4 +14,4 @@ def seed_of(key: PRNGKeyArray) -> UInt32[Array, " 2"]:
 
 def key_of(seed: UInt32[Array, " 2"]) -> PRNGKeyArray:
     """The key that has these bits."""
-    return jax.random.wrap_key_data(seed, impl="threefry2x32")
+    return jax.random.wrap_key_data(seed, impl=IMPL)

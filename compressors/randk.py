@@ -12,6 +12,7 @@ from compressors._base import Compressor, Constant, Contractive, Message, Unbias
 from compressors._distinct import below, distinct
 from compressors._dtype import wide
 from compressors._sparse import Sparse, check_kept, index_bits, pack_indices, unpack_indices
+from compressors.kernels.threefry import IMPL
 
 
 DRAWS_AT_ONCE = 1024
@@ -102,7 +103,8 @@ class _RandomCoordinates(Compressor):
         # sender's counts through a choice in every turn.
         @jax.custom_batching.custom_vmap
         def counts(m: Array, key: Array) -> Array:
-            senders, keys = m.reshape(-1, 1, 1), jax.random.wrap_key_data(key.reshape(-1, 2))
+            senders = m.reshape(-1, 1, 1)
+            keys = jax.random.wrap_key_data(key.reshape(-1, 2), impl=IMPL)
             first = d * jnp.arange(len(senders), dtype=jnp.int32)[:, None, None]
 
             def add(t: Int[Array, ""], total: Int[Array, " places"]) -> Int[Array, " places"]:

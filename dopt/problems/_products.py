@@ -4,8 +4,6 @@ One product over all rows runs on one core with JAX 0.12, and on two it is slowe
 with 0.10. Over a batch of vectors it is a product of matrices, which XLA divides up by itself.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
@@ -17,43 +15,29 @@ SMALL = 2**20
 """Entries of a matrix that lie in the near cache of one core: others would have to fetch them."""
 
 
+@custom_vmap
 def rows_times(a: Float[Array, "S d"], x: Float[Array, " d"]) -> Float[Array, " S"]:
     """a·x; `x` may be mapped over."""
-    return _rows_times(a, x)
-
-
-def combined(weights: Float[Array, " S"], a: Float[Array, "S d"]) -> Float[Array, " d"]:
-    """Σ_s weights[s]·a[s]; `weights` may be mapped over."""
-    return _combined(weights, a)
-
-
-@custom_vmap
-def _rows_times(a: Array, x: Array) -> Array:
     if (blocks := _blocks(a)) == 1:
         return a @ x
     return jax.vmap(lambda rows: rows @ x)(a.reshape(blocks, -1, a.shape[1])).reshape(-1)
 
 
 @custom_vmap
-def _combined(weights: Array, a: Array) -> Array:
+def combined(weights: Float[Array, " S"], a: Float[Array, "S d"]) -> Float[Array, " d"]:
+    """Σ_s weights[s]·a[s]; `weights` may be mapped over."""
     if (blocks := _blocks(a)) == 1:
         return weights @ a
     parts = jax.vmap(jnp.matmul)(weights.reshape(blocks, -1), a.reshape(blocks, -1, a.shape[1]))
     return parts.sum(axis=0)
 
 
-def _as_product(product: Callable[..., Array]) -> Callable:
-    """The rule of a `custom_vmap`: what is mapped over becomes an axis of the product."""
-
-    def rule(size: int, mapped: list[bool], *operands: Array) -> tuple[Array, bool]:
-        axes = [0 if yes else None for yes in mapped]
-        return jax.vmap(product, in_axes=axes)(*operands), True
-
-    return rule
-
-
-_rows_times.def_vmap(_as_product(jnp.matmul))
-_combined.def_vmap(_as_product(jnp.matmul))
+@rows_times.def_vmap
+@combined.def_vmap
+def _product(size: int, mapped: list[bool], *operands: Array) -> tuple[Array, bool]:
+    """What is mapped over becomes an axis of the product."""
+    axes = [0 if yes else None for yes in mapped]
+    return jax.vmap(jnp.matmul, in_axes=axes)(*operands), True
 
 
 def _blocks(a: Array) -> int:

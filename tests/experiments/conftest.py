@@ -1,5 +1,6 @@
-"""A study small enough to run in a test: two clusters, two methods, three step sizes."""
+"""The command in this process, and a study small enough to run in a test."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from dopt.methods import AsynchronousSGD, MinibatchSGD
 from dopt.problems import GaussianNoise, TridiagonalQuadratic
 from dopt.results.read import load
 from dopt.results.store import Store
+from experiments import cli
 from experiments.runner import Runner
 from experiments.study import Entry, Regime, Study, Variant
 from simulators.cluster import Cluster
@@ -39,6 +41,19 @@ TINY = Study(
     gradients=400,
     timeline_seed=0,
 )
+
+
+@pytest.fixture
+def dopt_says(monkeypatch, capsys):
+    """Runs `dopt` in this process: its exit code, standard output and standard error."""
+
+    def run(line, *more):
+        monkeypatch.setattr(sys, "argv", ["dopt", *line.split(), *map(str, more)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,10 @@ import re
 import sys
 import textwrap
 import time
+from functools import partial
 
 import pytest
 
-from experiments import cli
 from experiments.operators import select
 from theory_checks.catalogue import COLLECTIVES, JOINTS, OPERATORS
 
@@ -113,18 +113,11 @@ def mine(tmp_path_factory):
 
 
 @pytest.fixture
-def check(mine, monkeypatch, capsys):
+def check(mine, monkeypatch, dopt_says):
     """Runs the command in the user's folder: its exit code, output and errors."""
     monkeypatch.chdir(mine)
     monkeypatch.setattr(sys, "path", [*sys.path])
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["dopt", "check", "compressors", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return end.value.code, *capsys.readouterr()
-
-    return run
+    return partial(dopt_says, "check compressors")
 
 
 def cells(out):

@@ -34,19 +34,6 @@ TINY = (
 
 
 @pytest.fixture
-def dopt_says(monkeypatch, capsys):
-    """Runs `dopt` in this process: its exit code, standard output and standard error."""
-
-    def run(line, *more):
-        monkeypatch.setattr(sys, "argv", ["dopt", *line.split(), *map(str, more)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return end.value.code, *capsys.readouterr()
-
-    return run
-
-
-@pytest.fixture
 def few(monkeypatch):
     """Studies of the first two methods only."""
     every = heterogeneity.entries_of

@@ -1,14 +1,13 @@
 """`dopt plot compressors`: what it measures is true, and what it draws is what it measured."""
 
 import math
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from compressors import EDEN, Bernoulli, RandK, ScaledSign, TopK
-from experiments import cli, compressor_errors, compressor_pictures
+from experiments import compressor_errors, compressor_pictures
 from experiments.compressor_errors import CURVES, Curve, measure
 from experiments.compressor_vectors import VECTORS, vectors
 
@@ -115,16 +114,9 @@ def test_every_family_has_a_look_of_its_own():
     assert len(set(looks)) == len(looks)
 
 
-def dopt_plot(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["dopt", "plot", *map(str, arguments)])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    return end.value.code, *capsys.readouterr()
-
-
-def test_the_command_writes_picture_and_table(few, monkeypatch, capsys, tmp_path):
+def test_the_command_writes_picture_and_table(few, dopt_says, tmp_path):
     folder = tmp_path / "new"
-    code, out, err = dopt_plot(monkeypatch, capsys, "compressors", "--out", folder)
+    code, out, err = dopt_says("plot", "compressors", "--out", folder)
     assert code == 0
     assert len(err.splitlines()) == 1 + len(FEW)
     names = ["compressors.png", "compressors.pdf"]
@@ -136,11 +128,11 @@ def test_the_command_writes_picture_and_table(few, monkeypatch, capsys, tmp_path
     pd.testing.assert_frame_equal(written, pd.read_csv(folder / names[3]).fillna({"parameter": ""}))
 
 
-def test_wrong_usage_is_refused(few, monkeypatch, capsys, tmp_path):
-    code, out, err = dopt_plot(monkeypatch, capsys, tmp_path, "--out", tmp_path)
+def test_wrong_usage_is_refused(few, dopt_says, tmp_path):
+    code, out, err = dopt_says("plot", tmp_path, "--out", tmp_path)
     assert (code, out) == (2, "")
     assert "--out and --data belong to `dopt plot compressors`" in err
     (tmp_path / "file").touch()
-    code, out, err = dopt_plot(monkeypatch, capsys, "compressors", "--out", tmp_path / "file")
+    code, out, err = dopt_says("plot", "compressors", "--out", tmp_path / "file")
     assert (code, out) == (1, "")
     assert err.startswith("dopt: cannot write") or "File exists" in err

@@ -1,26 +1,18 @@
 """`dopt bench compressors`: its rows, what it leaves out and why, its refusals."""
 
 import json
-import sys
+from functools import partial
 
 import pytest
 
-from experiments import cli
 from experiments.benchmarks import compressors as benchmark
 from experiments.benchmarks.pairs import PAIRS
 
 
 @pytest.fixture
-def bench(monkeypatch, capsys):
+def bench(monkeypatch, dopt_says):
     monkeypatch.setattr(benchmark, "WORKERS", 3)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["dopt", "bench", "compressors", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return end.value.code, *capsys.readouterr()
-
-    return run
+    return partial(dopt_says, "bench compressors")
 
 
 def test_rows_of_a_compressor_and_of_a_member_of_a_family(bench, tmp_path):
