@@ -56,3 +56,17 @@ def positive(name: str, value: float | int) -> float:
     if not 0 < value < math.inf:
         raise ConfigurationError(f"{name} = {value}; give a finite number > 0")
     return float(value)
+
+
+def fraction(name: str, value: float | int) -> float:
+    """`value` as a float in (0, 1], or an error that names it."""
+    if not 0 < value <= 1:
+        raise ConfigurationError(f"{name} = {value}; give a number with 0 < {name} <= 1")
+    return float(value)
+
+
+def count(name: str, value: int) -> int:
+    """`value` as a whole number >= 1, or an error that names it."""
+    if value != int(value) or value < 1:
+        raise ConfigurationError(f"{name} = {value}; give a whole number >= 1")
+    return int(value)

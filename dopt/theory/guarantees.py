@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dopt.errors import ConfigurationError
 from dopt.theory._checks import nonnegative, positive
+from dopt.theory.differences import marina_step_size
+from dopt.theory.error_feedback import contraction, ef21_step_size
 
 
 class Guarantee(NamedTuple):
@@ -131,13 +132,8 @@ def ef21(L: float, L_plus: float, eps: float, alpha: float, error: float = 0.0) 
         alpha: contraction constant of the compressor, in (0, 1].
         error: E[G⁰], G⁰ = (1/n) Σ‖g_i⁰ − ∇f_i(x⁰)‖²; 0 after a dense first round.
     """
-    if not 0 < alpha <= 1:
-        raise ConfigurationError(f"alpha = {alpha}; a contractive compressor has 0 < alpha <= 1")
-    theta = alpha / (1 + math.sqrt(1 - alpha))
-    beta = (1 - alpha) / theta
-    memory = nonnegative("L_plus", L_plus) * math.sqrt(beta / theta)
-    gamma = 1 / (positive("L", L) + memory)
-    start = nonnegative("error", error) / theta / positive("eps", eps)
+    gamma = ef21_step_size(L, L_plus, alpha)
+    start = nonnegative("error", error) / contraction(alpha).theta / positive("eps", eps)
     return Guarantee(gamma, 2 / gamma / eps, start)
 
 
@@ -147,10 +143,8 @@ def marina(L: float, L_plus: float, eps: float, omega: float, p: float, n: int) 
     Theorem 2.1, for independent compressors in U(ω), a dense first round and coins of probability
     `p`, with local gradients that are exact.
     """
-    if not 0 < p <= 1:
-        raise ConfigurationError(f"p = {p}; the probability of a dense round has 0 < p <= 1")
-    ratio = (1 - p) * nonnegative("omega", omega) / (p * positive("n", n))
-    gamma = 1 / (positive("L", L) + nonnegative("L_plus", L_plus) * math.sqrt(ratio))
+    A = nonnegative("omega", omega) / positive("n", n)
+    gamma = marina_step_size(L, L_plus, L_plus, A, 0.0, p)
     return Guarantee(gamma, 2 / gamma / positive("eps", eps))
 
 
