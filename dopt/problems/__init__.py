@@ -4,7 +4,11 @@ from dopt.problems._base import Constants as Constants
 from dopt.problems._base import Problem as Problem
 from dopt.problems.from_loss import FromLoss as FromLoss
 from dopt.problems.from_loss import from_loss as from_loss
+from dopt.problems.heterogeneous_quadratics import (
+    HeterogeneousQuadratics as HeterogeneousQuadratics,
+)
 from dopt.problems.logistic import LogisticRegression as LogisticRegression
+from dopt.problems.matrix_quadratics import MatrixQuadratics as MatrixQuadratics
 from dopt.problems.multinomial import MultinomialLogistic as MultinomialLogistic
 from dopt.problems.noise import GaussianNoise as GaussianNoise
 from dopt.problems.noise import Noise as Noise
