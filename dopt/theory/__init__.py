@@ -4,6 +4,12 @@ Symbols are those of the papers: n workers, d dimension, h seconds a gradient, �
 ω and α constants of compressors, S = σ²/ε = `noise_ratio`, Δ = f(x⁰) − f*, ε on the squared norm.
 """
 
+from dopt.theory.communication import Optimum as Optimum
+from dopt.theory.communication import communication as communication
+from dopt.theory.communication import gain as gain
+from dopt.theory.communication import gain_limit as gain_limit
+from dopt.theory.communication import least_communication as least_communication
+from dopt.theory.communication import relative_noise as relative_noise
 from dopt.theory.complexity import LowerBounds as LowerBounds
 from dopt.theory.complexity import batch_qsgd_time as batch_qsgd_time
 from dopt.theory.complexity import dense_uplink_time as dense_uplink_time

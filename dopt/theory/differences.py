@@ -37,7 +37,7 @@ def marina_step_size(L: float, L_plus: float, L_pm: float, A: float, B: float, p
     Raises:
         ConfigurationError: a constant out of range, or B > A.
     """
-    noise = _family(L_plus, L_pm, A, B)
+    noise = family_noise(L_plus, L_pm, A, B)
     return _step(L, (1 - fraction("p", p)) / p * noise)
 
 
@@ -70,7 +70,7 @@ def vr_marina_step_size(
         p: probability of a dense round.
         n: workers.
     """
-    noise = _family(L_plus, L_pm, A, B)
+    noise = family_noise(L_plus, L_pm, A, B)
     noise += (A + (1 - B) / count("n", n)) * nonnegative("L_batch", L_batch) ** 2
     return _step(L, (1 - fraction("p", p)) / p * noise)
 
@@ -189,8 +189,8 @@ def importance_ab(omega: float, r: int) -> tuple[float, float]:
     return (1 + nonnegative("omega", omega)) / count("r", r), 1 / r
 
 
-def _family(L_plus: float, L_pm: float, A: float, B: float) -> float:
-    """(A − B)L_plus² + B·L_pm², the mean square of S's error for each ‖δ‖²."""
+def family_noise(L_plus: float, L_pm: float, A: float, B: float) -> float:
+    """(A − B)L_plus² + B·L_pm²: for a_i = ∇f_i(x) − ∇f_i(y), E‖S(a) − ā‖² ≤ this · ‖x − y‖²."""
     _ordered(A, B)
     L_plus, L_pm = nonnegative("L_plus", L_plus), nonnegative("L_pm", L_pm)
     return (A - B) * L_plus**2 + B * min(L_pm, L_plus) ** 2
