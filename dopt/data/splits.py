@@ -16,6 +16,8 @@ from dopt.errors import ConfigurationError
 Parts = Sequence[Int64[np.ndarray, " m_i"]]
 """The samples of each worker, ascending; workers may have different numbers of them."""
 
+_STREAM = 0x5EED
+
 
 def even_split(samples: int, n: int, *, seed: int = 0) -> Parts:
     """Samples in an order drawn from `seed`, cut into n parts whose sizes differ by at most one."""
@@ -75,7 +77,8 @@ def _check(samples: int, n: int, seed: int) -> None:
 
 
 def _words(count: int, seed: int) -> Shaped[np.ndarray, " count"]:
-    return np.random.PCG64(seed).random_raw(count)
+    # A stream of its own: data that were made from the same seed must not come out sorted.
+    return np.random.PCG64([seed, _STREAM]).random_raw(count)
 
 
 def _order(words: Shaped[np.ndarray, " N"]) -> Int64[np.ndarray, " N"]:
