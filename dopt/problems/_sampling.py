@@ -28,7 +28,7 @@ def sum_over_batches(
     firsts: Int[Array, " P"],
     *,
     keys: Key[Array, " P"],
-    population: int,
+    population: int | Int[Array, " P"],
     batch: int,
     most: int,
 ) -> Float[Array, " d"]:
@@ -41,28 +41,31 @@ def sum_over_batches(
         weights: the factor of each job.
         firsts: where each job's part of the data begins.
         keys: one key a job.
-        population: samples in each part.
+        population: samples in each part, or in the part of each job.
         batch: samples a gradient.
         most: a static bound of `counts`; but for rounding, the result does not depend on it.
     """
     length = max(1, LARGEST_PASS // batch)
     rows = max(1, min(most, length))
     together = max(1, LARGEST_PASS // (rows * batch))
+    populations = jnp.broadcast_to(jnp.asarray(population, jnp.int32), counts.shape)
 
     def add_jobs(
         keys: Key[Array, " G"],
         counts: Int[Array, " G"],
         weights: Float[Array, " G"],
         firsts: Int[Array, " G"],
+        populations: Int[Array, " G"],
     ) -> Float[Array, " d"]:
-        def draw(key: PRNGKeyArray, j: Int[Array, ""] | int) -> Int[Array, "rows batch"]:
+        def draw(
+            key: PRNGKeyArray, population: Int[Array, ""], j: Int[Array, ""] | int
+        ) -> Int[Array, "rows batch"]:
             block = jax.random.fold_in(key, j)
             return jax.random.randint(block, (rows, batch), 0, population, jnp.int32)
 
         def add_block(j: Int[Array, ""] | int) -> Float[Array, " d"]:
-            indices = jax.vmap(draw, in_axes=(0, None))(keys, j) + firsts[:, None, None].astype(
-                jnp.int32
-            )
+            drawn_in_part = jax.vmap(draw, in_axes=(0, 0, None))(keys, populations, j)
+            indices = drawn_in_part + firsts[:, None, None].astype(jnp.int32)
             drawn = j * rows + jnp.arange(rows, dtype=counts.dtype)
             shares = jnp.where(drawn[None, :] < counts[:, None], weights[:, None], 0)
             return one_pass(indices.reshape(-1, batch), shares.reshape(-1))
@@ -74,7 +77,7 @@ def sum_over_batches(
 
     jobs = counts.shape[0]
     if jobs <= together:
-        return add_jobs(keys, counts, weights, firsts)
+        return add_jobs(keys, counts, weights, firsts, populations)
     groups = -(-jobs // together)
     padded = jnp.arange(groups * together).reshape(groups, together)
     members = jnp.minimum(padded, jobs - 1)
@@ -85,5 +88,5 @@ def sum_over_batches(
     ) -> tuple[Float[Array, " d"], None]:
         return total + add_jobs(*group), None
 
-    xs = keys[members], counts, weights[members], firsts[members]
+    xs = keys[members], counts, weights[members], firsts[members], populations[members]
     return jax.lax.scan(add_group, zero, xs)[0]

@@ -21,32 +21,45 @@ def histogram(indices, shares):
     return jnp.einsum("rbc,r->c", drawn, shares)
 
 
-def by_hand(counts, length):
+def by_hand(counts, length, populations):
     total = np.zeros(2 * POPULATION)
     for p, key in enumerate(KEYS):
         for l in range(counts[p]):  # noqa: E741
             block = jax.random.fold_in(key, l // length)
-            rows = jax.random.randint(block, (length, BATCH), 0, POPULATION, jnp.int32)
+            rows = jax.random.randint(block, (length, BATCH), 0, populations[p], jnp.int32)
             for i in np.asarray(rows[l % length]) + FIRSTS[p]:
                 total[i] += WEIGHTS[p]
     return total
 
 
+EACH = np.array([11, 3, 1, 7])
+
+
 @pytest.mark.parametrize(
-    ("limit", "most"), [(7, 13), (12, 9), (12, 13), (30, 9), (1000, 9), (1000, 300)]
+    ("limit", "most", "population"),
+    [
+        (7, 13, POPULATION),
+        (12, 9, EACH),
+        (12, 13, POPULATION),
+        (30, 9, EACH),
+        (1000, 9, POPULATION),
+        (1000, 300, EACH),
+    ],
 )
-def test_sum_is_that_of_the_documented_draws(monkeypatch, limit, most):
+def test_sum_is_that_of_the_documented_draws(monkeypatch, limit, most, population):
     """Whether the passes take one or more mini-batches, blocks and groups of jobs."""
     monkeypatch.setattr(_sampling, "LARGEST_PASS", limit)
 
     @jax.jit
     def summed(counts):
         arrays = counts, jnp.asarray(WEIGHTS), jnp.asarray(FIRSTS)
-        sizes = {"population": POPULATION, "batch": BATCH, "most": most}
+        drawn_from = population if isinstance(population, int) else jnp.asarray(population)
+        sizes = {"population": drawn_from, "batch": BATCH, "most": most}
         return sum_over_batches(histogram, jnp.zeros(2 * POPULATION), *arrays, keys=KEYS, **sizes)
 
     for counts in ([0, 0, 0, 0], [1, 1, 1, 1], [2, 0, 9, 1]):
-        expected = by_hand(counts, max(1, limit // BATCH))
+        populations = np.broadcast_to(population, 4)
+        expected = by_hand(counts, max(1, limit // BATCH), populations)
         np.testing.assert_allclose(summed(jnp.asarray(counts)), expected, atol=1e-12)
 
 
