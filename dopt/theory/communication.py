@@ -135,7 +135,7 @@ def gain_limit(*, constants: Which = "exact", float_bits: int = 32) -> float:
     return bits * least_communication(1 / bits, _scale(constants)).cost
 
 
-def _scale(constants: Which) -> float:
+def _scale(constants: str) -> float:
     """The limit of n·A/d for independent quantization."""
     scales = {"exact": 1.0, "published": 0.25}
     if constants not in scales:

@@ -113,9 +113,9 @@ def dasha_step_size(
         omega: ω of the compressors.
         n: workers.
         constants: `"proven"` is the above. `"published"`, c = 16ω(2ω + 1), is Tyurin, Richtárik
-            2022 (arXiv 2202.01268), from memory, and smaller. `"code"`, c = ω(4ω + 1), is what
-            their code uses; no proof is known here, and with differences that may point anywhere
-            there is none: the variance of the recursion can reach more.
+            2022 (arXiv 2202.01268), from memory: smaller steps. `"code"`, c = ω(4ω + 1), is what
+            their code uses; no proof is known here, and the two recursions do not give it (with
+            differences that point along the errors they reach c = 5.89 for ω = 1, not 5).
     """
     omega = nonnegative("omega", omega)
     c = {
