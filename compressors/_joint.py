@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from compressors._base import Compressor, Constant, Unbiased
+from compressors._base import Code, Compressor, Constant, Unbiased
 
 
 class Joint(abc.ABC):
@@ -46,6 +47,22 @@ class Joint(abc.ABC):
         """A and B where x_1 = … = x_n; by default those for all inputs."""
         return self.ab(d, n)
 
+    def expand_sum(
+        self,
+        codes: Code,
+        weights: Float[Array, " P"],
+        *,
+        coin: PRNGKeyArray,
+        ranks: Int[Array, " P"],
+        n: int,
+    ) -> Float[Array, " d"]:
+        """The weighted sum of the vectors of the codes of some members (leading axis P)."""
+
+        def expand(rank: Int[Array, ""], code: Code) -> Float[Array, " d"]:
+            return self.member(coin=coin, rank=rank, n=n).expand(code)
+
+        return jnp.tensordot(weights, jax.vmap(expand)(ranks, codes), axes=1)
+
     def nbits(self, d: int, n: int, dtype: Any) -> int:
         """Bits of the packed arrays of one member's message."""
         key = jax.random.key(0)
@@ -80,6 +97,18 @@ class IndependentFamily(Joint):
     def member(self, *, coin: PRNGKeyArray, rank: Int[Array, ""] | int, n: int) -> Unbiased:
         """The compressor."""
         return self.compressor
+
+    def expand_sum(
+        self,
+        codes: Code,
+        weights: Float[Array, " P"],
+        *,
+        coin: PRNGKeyArray,
+        ranks: Int[Array, " P"],
+        n: int,
+    ) -> Float[Array, " d"]:
+        """That of the compressor."""
+        return self.compressor.expand_sum(codes, weights)
 
     def omega(self, d: int, n: int) -> Constant:
         """That of the compressor."""

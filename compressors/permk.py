@@ -71,6 +71,18 @@ class PermK(Joint):
         constant = Constant(value, "exact", "every tuple")
         return constant, constant
 
+    def expand_sum(
+        self,
+        codes: Sparse,
+        weights: Float[Array, " P"],
+        *,
+        coin: PRNGKeyArray,
+        ranks: Int[Array, " P"],
+        n: int,
+    ) -> Float[Array, " d"]:
+        """The weighted sum of the members' vectors, by one scatter-add."""
+        return codes.weighted_sum(weights)
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """What a cluster charges one problem and one compressor: seconds of every worker, and bits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import overload
 
 import numpy as np
@@ -59,6 +59,7 @@ class Costs:
     | `tau_down` | seconds of one dense model to the worker |
     | `message_bits` | bits of one compressed message |
     | `dense_bits` | bits of one dense message, and of one dense model |
+    | `latency` | the part of a message's or a model's seconds that does not grow with its bits |
 
     Raises:
         ConfigurationError: a negative time or a NaN, lengths that differ, a message without bits.
@@ -70,9 +71,12 @@ class Costs:
     tau_down: Float64[np.ndarray, " n"]
     message_bits: int
     dense_bits: int
+    latency: Float64[np.ndarray, " n"] = field(default_factory=lambda: np.zeros(1))
 
     def __post_init__(self) -> None:
-        for name in ("h", "tau", "tau_dense", "tau_down"):
+        if len(self.latency) == 1:
+            object.__setattr__(self, "latency", np.repeat(self.latency, len(self.h)))
+        for name in ("h", "tau", "tau_dense", "tau_down", "latency"):
             seconds = seconds_of_workers(name, getattr(self, name))
             if seconds.size != self.n:
                 raise ConfigurationError(
@@ -98,6 +102,8 @@ class Costs:
         messages: int | np.integer,
         dense: bool | np.bool_,
         download: bool,
+        bits: int | None = None,
+        download_bits: int | None = None,
     ) -> float: ...
 
     @overload
@@ -108,6 +114,8 @@ class Costs:
         messages: int | Int[np.ndarray, " jobs"],
         dense: bool | Bool[np.ndarray, " jobs"],
         download: bool,
+        bits: int | None = None,
+        download_bits: int | None = None,
     ) -> Float64[np.ndarray, " jobs"]: ...
 
     def job_seconds(
@@ -117,18 +125,45 @@ class Costs:
         messages: int | np.integer | Int[np.ndarray, " jobs"],
         dense: bool | np.bool_ | Bool[np.ndarray, " jobs"],
         download: bool,
+        bits: int | None = None,
+        download_bits: int | None = None,
     ) -> float | Float64[np.ndarray, " jobs"]:
         """Seconds of a job of `worker`: download the model, then gradients, then messages.
 
-        `dense` says that the messages are dense and not compressed. A job without messages stays
-        on its worker: nothing travels, not even the model. What is asked zero times costs nothing,
-        even where one time would be infinite. With arrays, one job an entry.
+        `dense` says that the messages are dense and not compressed; `bits` are those of one
+        message where they are neither's. `download` says whether the model travels, with
+        `download_bits` where these are not a whole model's. A job without messages stays on its
+        worker: nothing travels, not even the model. What is asked zero times costs nothing, even
+        where one time would be infinite. With arrays, one job an entry.
         """
         per_message = np.where(dense, self.tau_dense[worker], self.tau[worker])
+        if bits is not None:
+            per_message = self.uplink_seconds(worker, bits)
+        model = self.tau_down[worker]
+        if download_bits is not None:
+            model = self.downlink_seconds(worker, download_bits)
         travels = np.greater(messages, 0)
         seconds = (
             gradients * np.where(np.greater(gradients, 0), self.h[worker], 0.0)
             + messages * np.where(travels, per_message, 0.0)
-            + np.where(np.logical_and(travels, download), self.tau_down[worker], 0.0)
+            + np.where(np.logical_and(travels, download), model, 0.0)
         )
         return seconds if isinstance(worker, np.ndarray) else float(seconds)
+
+    def uplink_seconds(
+        self, worker: int | np.integer | Int[np.ndarray, " jobs"], bits: int
+    ) -> np.ndarray | np.float64:
+        """Seconds of a message of so many bits."""
+        return self._partly(self.tau_dense, bits)[worker]
+
+    def downlink_seconds(
+        self, worker: int | np.integer | Int[np.ndarray, " jobs"], bits: int
+    ) -> np.ndarray | np.float64:
+        """Seconds of so many bits to the worker."""
+        return self._partly(self.tau_down, bits)[worker]
+
+    def _partly(self, whole: Float64[np.ndarray, " n"], bits: int) -> Float64[np.ndarray, " n"]:
+        """Seconds of `bits` bits where `dense_bits` take `whole`."""
+        with np.errstate(invalid="ignore"):
+            partly = self.latency + (whole - self.latency) * (bits / self.dense_bits)
+        return np.where(np.isfinite(whole), partly, whole)

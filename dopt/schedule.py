@@ -20,8 +20,9 @@ class Arrivals(NamedTuple):
     """One row an arrival at the server, in the order in which they are counted.
 
     `job` is the worker's own count of jobs (it names the randomness), `version` the model it read,
-    `gradients` b and `messages` m what was computed and sent, `weight` its weight in the sum of
-    server step `step`. A row of weight 0 is one that the server discards.
+    `gradients` b and `messages` m what was computed and sent, `phase` which of the method's kinds
+    of work it was, `weight` its weight in the sum of server step `step`. A row of weight 0 is one that
+    the server discards.
     """
 
     worker: npt.NDArray[np.int32]
@@ -30,6 +31,7 @@ class Arrivals(NamedTuple):
     gradients: npt.NDArray[np.int64]
     messages: npt.NDArray[np.int64]
     dense: npt.NDArray[np.bool_]
+    phase: npt.NDArray[np.int8]
     weight: npt.NDArray[np.float64]
     step: npt.NDArray[np.int64]
 
@@ -38,7 +40,10 @@ class Arrivals(NamedTuple):
         return Arrivals._make(column[which] for column in self)
 
 
-_TYPES = (np.int32, np.int32, np.int64, np.int64, np.int64, np.bool_, np.float64, np.int64)
+_TYPES = (
+    *(np.int32, np.int32, np.int64, np.int64, np.int64),
+    *(np.bool_, np.int8, np.float64, np.int64),
+)
 """The types of the columns of `Arrivals`."""
 
 
@@ -55,23 +60,23 @@ class Steps(NamedTuple):
 
 
 class Pattern(NamedTuple):
-    """The work of one round: `worker[j]` computes b, sends m messages, counts with a weight."""
+    """The work of one round: `worker[j]` computes b, sends m messages, counts with a weight.
+
+    `bits` of one message and of the `download` are the same for all; `None` is what `Costs` says.
+    """
 
     worker: npt.NDArray[np.int32]
     gradients: npt.NDArray[np.int64]
     messages: npt.NDArray[np.int64]
     dense: npt.NDArray[np.bool_]
     weight: npt.NDArray[np.float64]
+    bits: int | None = None
+    download: int | None = None
 
     def rows(self, which: npt.NDArray) -> "Pattern":
         """The chosen rows."""
-        return Pattern(
-            self.worker[which],
-            self.gradients[which],
-            self.messages[which],
-            self.dense[which],
-            self.weight[which],
-        )
+        columns = (column[which] for column in self[:5])
+        return Pattern(*columns, self.bits, self.download)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +129,8 @@ class Listed:
 class Repeated:
     """A schedule of rounds: in step k the workers of `patterns[which[k]]` all do their k-th job.
 
-    Every pattern has the same workers, and all of them read version k.
+    Every pattern has the same workers, and all of them read version k. The place of a pattern is
+    the phase of its jobs.
     """
 
     n: int
@@ -151,11 +157,12 @@ class Repeated:
     def listed(self) -> Listed:
         """The same schedule with every arrival written out, workers in the pattern's order."""
         P = len(self.patterns[0].worker)
-        stacked = [np.stack(columns) for columns in zip(*self.patterns, strict=True)]
+        columns = zip(*(pattern[:5] for pattern in self.patterns), strict=True)
+        stacked = [np.stack(same) for same in columns]
         worker, gradients, messages, dense, weight = (c[self.which].reshape(-1) for c in stacked)
-        step = np.repeat(np.arange(self.K), P)
+        step, phase = np.repeat(np.arange(self.K), P), np.repeat(self.which, P)
         arrivals = Arrivals(
-            worker, step.astype(np.int32), step, gradients, messages, dense, weight, step
+            worker, step.astype(np.int32), step, gradients, messages, dense, phase, weight, step
         )
         return Listed(self.n, self.tick, self.steps, arrivals)
 

@@ -14,7 +14,9 @@ class Trace:
 
     `time` [s], `step`, `gradients`, `bits_up`, `bits_down` have shape (M,) and are totals over all
     workers; `value` f(x), `gap` f(x) − f* and `grad_norm2` ‖∇f(x)‖² have shape (R, G, M) and are
-    NaN from the record on where a run has diverged. `x` (R, G, d) is the last model.
+    NaN from the record on where a run has diverged. So is `accuracy`, the share of samples
+    classified right, and everywhere where the problem has no classes. `x` (R, G, d) is the last
+    model.
     """
 
     seeds: npt.NDArray[np.int64]
@@ -27,6 +29,7 @@ class Trace:
     value: npt.NDArray[np.float64]
     gap: npt.NDArray[np.float64]
     grad_norm2: npt.NDArray[np.float64]
+    accuracy: npt.NDArray[np.float64]
     x: npt.NDArray
 
     @property

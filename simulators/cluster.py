@@ -105,6 +105,7 @@ class Cluster:
             tau_down=self.latency + self.downlink * (dense_bits * units_per_bit),
             message_bits=message_bits,
             dense_bits=dense_bits,
+            latency=self.latency,
         )
 
     def to_config(self) -> dict[str, Any]:

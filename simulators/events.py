@@ -64,6 +64,8 @@ class Engine:
 
     def bits(self, assign: Assign) -> int:
         """Bits of one message of a job."""
+        if assign.bits is not None:
+            return assign.bits
         return self.costs.dense_bits if assign.dense else self.costs.message_bits
 
     def compute(self, assign: Assign) -> float:
@@ -72,7 +74,19 @@ class Engine:
 
     def message(self, assign: Assign) -> float:
         """Seconds of one message of a job."""
+        if assign.bits is not None:
+            return float(self.costs.uplink_seconds(assign.worker, assign.bits))
         return (self.tau_dense if assign.dense else self.tau)[assign.worker]
+
+    def download(self, assign: Assign) -> float:
+        """The worker gets the newest model, its first one whole; returns the seconds it takes."""
+        i = assign.worker
+        first, self.received[i] = self.received[i] == IDLE, self.version
+        if first or assign.download is None:
+            self.bits_down += self.costs.dense_bits
+            return self.tau_down[i]
+        self.bits_down += assign.download
+        return float(self.costs.downlink_seconds(i, assign.download))
 
     def assign(self, assign: Assign) -> None:
         """The worker begins now; if it has just finished an equal job, its chain goes on."""
@@ -84,10 +98,9 @@ class Engine:
                 self.busy[i] += assign.messages * self.message(assign)
         ready, seconds = exact, self.busy[i]
         if assign.messages and self.received[i] != self.version:
-            seconds += self.tau_down[i]
-            ready += self.tau_down[i]
-            self.bits_down += self.costs.dense_bits
-            self.received[i] = self.version
+            down = self.download(assign)
+            seconds += down
+            ready += down
         base, links = self.base[i], self.links[i] + 1
         if seconds != self.seconds[i] or base + self.links[i] * seconds != exact:
             base, links = exact, 1
@@ -181,7 +194,7 @@ class Engine:
             if self.now > last or self.gradients > most:
                 return
             version = self.version
-            _, b, m, dense = running[i]
-            row = [i, job[i], read[i], b, m, dense, 0.0, version]
+            _, b, m, dense, phase, *_ = running[i]
+            row = [i, job[i], read[i], b, m, dense, phase, 0.0, version]
             keep(row)
             actions = send(Arrival(i, version - read[i]))

@@ -33,6 +33,9 @@ from dopt.schedule import Arrivals, Listed
 TICK = 1e-9
 """Seconds of a tick of a live schedule."""
 
+VERSION, PHASE, WEIGHT = (Arrivals._fields.index(name) for name in ("version", "phase", "weight"))
+"""Places in a row of a schedule."""
+
 
 class Live(NamedTuple):
     """A live run: the schedule it lived, and its models x⁰, ..., x^K."""
@@ -54,11 +57,11 @@ class _Worker:
         self.memory = method.init(jnp.asarray(x))[1]
         self.run = jax.random.key(seed)
 
-    def work(self, models: tuple[Any, ...], job: Job, seconds: float) -> Any:
+    def work(self, models: tuple[Any, ...], job: Job, version: int, seconds: float) -> Any:
         """One job; takes at least `seconds`. Answers with the packed messages."""
         begun = time.monotonic()
         models = tuple(jnp.asarray(x) for x in models)
-        self.memory, messages = self.functions.work(self.memory, models, job, run=self.run)
+        self.memory, messages = self.functions.work(self.memory, models, job, version, run=self.run)
         messages = jax.tree.map(np.asarray, messages)
         time.sleep(max(0.0, seconds - (time.monotonic() - begun)))
         return messages
@@ -81,8 +84,9 @@ class _Driver:
         self.reads = method.reads
         self.server = method.start(x)
         self.models, self.total = [x], jnp.zeros_like(x)
+        self.sent: list[Any] = [method.broadcast(self.server)]
         self.run = jax.random.key(seed)
-        self.pending: dict[Any, list] = {}
+        self.pending: dict[Any, tuple[list, int]] = {}
         self.jobs = [0] * costs.n
         self.received = [-1] * costs.n
         self.rows: list[list] = []
@@ -94,28 +98,36 @@ class _Driver:
         """Hands a job to its actor; real models travel."""
         worker, version = assign.worker, len(self.models) - 1
         download = assign.messages > 0 and self.received[worker] != version
+        news = None if self.received[worker] < 0 else assign.download
         if download:
-            self.totals[2] += self.costs.dense_bits
+            self.totals[2] += self.costs.dense_bits if news is None else news
             self.received[worker] = version
         seconds = self.costs.job_seconds(
-            worker, assign.gradients, assign.messages, assign.dense, download=download
+            worker,
+            assign.gradients,
+            assign.messages,
+            assign.dense,
+            download=download,
+            bits=assign.bits,
+            download_bits=news,
         )
-        row = [worker, self.jobs[worker], version, *assign[1:], 0.0, -1]
+        row = [worker, self.jobs[worker], version, *assign[1:5], 0.0, -1]
         self.jobs[worker] += 1
-        job = single_job(Arrivals._make(row))
-        models = tuple(np.asarray(x) for x in versions(self.models, version, self.reads))
-        reply = self.actors[worker].work.remote(models, job, float(seconds) * self.scale)
-        self.pending[reply] = row
+        job = single_job(Arrivals._make(row), self.costs.n)
+        models = tuple(np.asarray(x) for x in versions(self.sent, version, self.reads))
+        reply = self.actors[worker].work.remote(models, job, version, float(seconds) * self.scale)
+        self.pending[reply] = row, assign.bits or 0
 
     def arrive(self) -> tuple[list, Any]:
         """Waits for the next reply."""
         if not self.pending:
             raise NoProgressError("no worker has anything left to send")
         (reply, *_), _ = ray.wait(list(self.pending), num_returns=1)
-        row, messages = self.pending.pop(reply), ray.get(reply)
+        (row, bits), messages = self.pending.pop(reply), ray.get(reply)
         row[-1] = len(self.models) - 1
         self.totals[0] += row[3]
-        self.totals[1] += message_bits(messages) if row[4] else 0
+        # Of a job whose messages were lost on the way, only the last one is here.
+        self.totals[1] += max(message_bits(messages), bits) if row[4] else 0
         self.rows.append(row)
         return row, messages
 
@@ -125,22 +137,27 @@ class _Driver:
             if isinstance(action, Assign):
                 self.assign(action)
             elif isinstance(action, Count):
-                row[6] = action.weight
-                job = single_job(Arrivals._make(row))
+                row[WEIGHT] = action.weight
+                job = single_job(Arrivals._make(row), self.costs.n)
                 arrays = jax.tree.map(jnp.asarray, messages)
-                self.total = self.functions.absorb(self.total, arrays, job, run=self.run)
+                self.total = self.functions.absorb(
+                    self.total, arrays, job, row[VERSION], run=self.run
+                )
             elif isinstance(action, Cancel):
                 self.cancel(action.worker)
             else:
-                self.server = self.functions.step(self.server, self.total, bool(row[5]))
+                self.server, sent = self.functions.step(
+                    self.server, self.total, row[PHASE], len(self.models) - 1, run=self.run
+                )
                 self.total = jnp.zeros_like(self.total)
                 self.models.append(self.server.x)
+                self.sent.append(sent)
                 ticks = round((time.monotonic() - self.begun) / TICK)
                 self.moves.append((ticks, *self.totals))
 
     def cancel(self, worker: int) -> None:
         """Forgets a running job: a live worker finishes it, and its reply is not read."""
-        self.pending = {reply: row for reply, row in self.pending.items() if row[0] != worker}
+        self.pending = {reply: job for reply, job in self.pending.items() if job[0][0] != worker}
 
 
 def live(

@@ -201,6 +201,7 @@ def _listed(
         one,
         one,
         np.broadcast_to(np.True_, used),
+        np.broadcast_to(np.int8(0), used),
         weight[:used],
         after - ends,
     )

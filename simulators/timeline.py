@@ -4,7 +4,7 @@ import numpy as np
 
 from dopt.costs import Costs
 from dopt.errors import ConfigurationError, NoProgressError
-from dopt.policies import EveryArrival, FreshBatch, Policy, Rounds
+from dopt.policies import EveryArrival, FreshBatch, Policy, RoundPolicy
 from dopt.schedule import Pattern, Repeated, Schedule, Steps
 from simulators.clock import tick_seconds, to_ticks
 from simulators.events import Engine, Limits
@@ -44,17 +44,23 @@ def timeline(
     for name, limit in limits._asdict().items():
         if limit is not None and not limit > 0:
             raise ConfigurationError(f"{name} = {limit} must be positive")
-    if isinstance(policy, Rounds):
+    if isinstance(policy, RoundPolicy):
         return _rounds(policy, costs, limits, seed)
     if isinstance(policy, EveryArrival | FreshBatch) and is_stream(policy, costs):
         return stream(policy, costs, limits)
     return Engine(policy, costs, seed).simulate(limits)
 
 
-def _round_seconds(pattern: Pattern, costs: Costs) -> float:
+def _round_seconds(pattern: Pattern, costs: Costs, download: int) -> float:
     """Seconds of one round: those of its last worker."""
     seconds = costs.job_seconds(
-        pattern.worker, pattern.gradients, pattern.messages, pattern.dense, download=True
+        pattern.worker,
+        pattern.gradients,
+        pattern.messages,
+        pattern.dense,
+        download=True,
+        bits=pattern.bits,
+        download_bits=None if download == costs.dense_bits else download,
     )
     slowest = int(np.argmax(seconds))
     if not np.isfinite(seconds[slowest]):
@@ -65,25 +71,36 @@ def _round_seconds(pattern: Pattern, costs: Costs) -> float:
     return float(seconds[slowest])
 
 
-def _rounds(policy: Rounds, costs: Costs, limits: Limits, seed: int) -> Repeated:
+def _rounds(policy: RoundPolicy, costs: Costs, limits: Limits, seed: int) -> Repeated:
     """The closed form: a round takes what its slowest worker takes."""
     tick = tick_seconds(costs)
-    patterns = (policy.usual,) if policy.dense is None else (policy.usual, policy.dense)
-    seconds = np.array([_round_seconds(pattern, costs) for pattern in patterns])
+    patterns = policy.patterns
+    whole = costs.dense_bits
+    news = [whole if pattern.download is None else pattern.download for pattern in patterns]
+    seconds = np.array(
+        [_round_seconds(pattern, costs, bits) for pattern, bits in zip(patterns, news, strict=True)]
+    )
     spent = np.zeros((len(patterns), 3), np.int64)
-    for row, pattern in zip(spent, patterns, strict=True):
+    for row, pattern, download in zip(spent, patterns, news, strict=True):
         bits = np.where(pattern.dense, costs.dense_bits, costs.message_bits)
+        bits = bits if pattern.bits is None else np.full_like(bits, pattern.bits)
         downloads = np.count_nonzero(pattern.messages)
-        row[:] = pattern.gradients.sum(), pattern.messages @ bits, downloads * costs.dense_bits
-    K = _most_rounds(float(seconds.min()), int(spent[:, 0].min()), limits)
-    which = policy.coins(K, seed).astype(np.int8)
+        row[:] = pattern.gradients.sum(), pattern.messages @ bits, downloads * download
+    # Of a cycle some rounds may compute nothing; all of its rounds together do.
+    gradients = float(spent[:, 0].min() or spent[:, 0].mean())
+    K = _most_rounds(float(seconds.min()), gradients, limits)
+    which = policy.choices(K, seed)
     # Rounds of each kind so far; times are their sum, rounded once, so that no error adds up.
     counts = np.zeros((K + 1, len(patterns)), np.int64)
     np.cumsum(which[:, None] == np.arange(len(patterns)), axis=0, out=counts[1:])
     time = counts @ seconds
+    totals = counts @ spent
+    if K and news[which[0]] != whole:  # a worker's first model is whole
+        first = patterns[which[0]]
+        time[1:] += _round_seconds(first, costs, whole) - seconds[which[0]]
+        totals[1:, 2] += np.count_nonzero(first.messages) * (whole - news[which[0]])
     to_ticks(float(time[-1]), tick)
     ticks = np.floor(time / tick + 0.5).astype(np.int64)
-    totals = counts @ spent
     fits = np.ones(K + 1, np.bool_)
     if limits.seconds is not None:
         fits &= ticks <= limits.seconds / tick
@@ -93,7 +110,7 @@ def _rounds(policy: Rounds, costs: Costs, limits: Limits, seed: int) -> Repeated
     return schedule.until(int(fits.sum()) - 1)
 
 
-def _most_rounds(seconds: float, gradients: int, limits: Limits) -> int:
+def _most_rounds(seconds: float, gradients: float, limits: Limits) -> int:
     """No more rounds than this can fit, if each took the least of every kind of round."""
     bounds = []
     if limits.steps is not None:
@@ -101,7 +118,7 @@ def _most_rounds(seconds: float, gradients: int, limits: Limits) -> int:
     if limits.seconds is not None and seconds:
         bounds.append(int(limits.seconds / seconds) + 1)
     if limits.gradients is not None:
-        bounds.append(int(limits.gradients // gradients))
+        bounds.append(int(limits.gradients / gradients) + 1)
     if not bounds or min(bounds) > LONGEST:
         raise ConfigurationError(
             f"more than {LONGEST} rounds fit into this timeline; give steps= or a shorter limit"

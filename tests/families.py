@@ -8,15 +8,29 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from compressors import RandK, TopK
+from compressors import CorrelatedQuantization, NaturalCompression, PermK, RandK, TopK
 from dopt.costs import Costs
 from dopt.methods import (
+    DASHA,
+    DASHAMVR,
+    DCGD,
+    DIANA,
+    EF14,
     EF21,
+    EF21P,
+    EF21PP,
+    EF21SGDM,
     MARINA,
+    PPMARINA,
     QSGD,
+    VRMARINA,
     AsynchronousSGD,
+    Factors,
+    GradientDescent,
+    LocalSGD,
     Method,
     MinibatchSGD,
+    PowerSGD,
     RennalaSGD,
     SGDOne,
     ShadowheartSGD,
@@ -41,8 +55,24 @@ METHODS: dict[str, Callable[[int, int], Method]] = {
     "sgd-one": lambda d, n: SGDOne(0.05),
     "shadowheart": lambda d, n: ShadowheartSGD(0.1, RandK(d // 5), noise_ratio=3.0),
     "shadowheart-clip": lambda d, n: ShadowheartSGD(0.1, RandK(d // 5), noise_ratio=3.0, clip=True),
+    "gradient-descent": lambda d, n: GradientDescent(0.1),
+    "dcgd": lambda d, n: DCGD(0.1, NaturalCompression()),
+    "diana": lambda d, n: DIANA(0.1, RandK(d // 5)),
+    "ef14": lambda d, n: EF14(0.1, TopK(d // 5)),
     "ef21": lambda d, n: EF21(0.1, TopK(d // 5)),
+    "ef21-pp": lambda d, n: EF21PP(0.1, TopK(d // 5), participants=min(4, n)),
+    "ef21-sgdm": lambda d, n: EF21SGDM(0.1, TopK(d // 5), momentum=0.3),
+    "ef21-p": lambda d, n: EF21P(0.1, TopK(d // 5)),
+    "dasha": lambda d, n: DASHA(0.1, RandK(d // 5)),
+    "dasha-mvr": lambda d, n: DASHAMVR(0.1, RandK(d // 5), momentum=0.3, batch=2, first=5),
     "marina": lambda d, n: MARINA(0.1, RandK(d // 5), p=0.3),
+    "marina-correlated": lambda d, n: MARINA(0.1, CorrelatedQuantization(), p=0.3),
+    "marina-permk": lambda d, n: MARINA(0.1, PermK(), p=0.3),
+    "vr-marina": lambda d, n: VRMARINA(0.1, RandK(d // 5), p=0.3, batch=2, full=3),
+    "pp-marina": lambda d, n: PPMARINA(0.1, RandK(d // 5), p=0.3, participants=min(4, n)),
+    "power-sgd": lambda d, n: PowerSGD(0.1, Factors(2, ((d // 4, 3), (d - 3 * (d // 4),)))),
+    "local-sgd": lambda d, n: LocalSGD(0.05, local_steps=3),
+    "local-sgd-sampled": lambda d, n: LocalSGD(0.05, 2, participants=min(4, n)),
 }
 
 
@@ -70,8 +100,9 @@ def cluster(n: int = N) -> Cluster:
 
 def costs_for(method: Method, problem: Problem, workers: Cluster | None = None) -> Costs:
     """What the cluster charges for the method on the problem."""
-    bits = method.compressor.nbits(problem.d, problem.dtype)
-    return (workers or cluster()).costs(d=problem.d, dtype=problem.dtype, message_bits=bits)
+    workers = workers or cluster()
+    bits = method.message_bits(problem.d, problem.dtype, workers.n)
+    return workers.costs(d=problem.d, dtype=problem.dtype, message_bits=bits)
 
 
 def schedule_for(

@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dopt.methods import Job, job_key
+from dopt.methods import Job, job_key, round_key
 from dopt.policies import Arrival, Assign, Cancel, Count
 
 
 @jax.jit
-def _work(method, problem, memory, models, job, key):
-    return method.work(problem, memory, models, job, key=key)
+def _work(method, problem, memory, models, job, key, coin):
+    return method.work(problem, memory, models, job, key=key, coin=coin)
 
 
 def event_loop(problem, method, costs, K, *, seed=0, timeline_seed=0):
@@ -28,22 +28,28 @@ def event_loop(problem, method, costs, K, *, seed=0, timeline_seed=0):
     x = problem.start()
     server = method.start(x)
     memories = [method.init(x)[1] for _ in range(costs.n)]
-    previous, models, times = x, [x], [0.0]
+    models, sent, times = [x], [method.broadcast(server)], [0.0]
     heap, jobs, epochs, now = [], [0] * costs.n, [0] * costs.n, 0.0
-    total, dense, job, code = jnp.zeros_like(x), False, None, None
+    total, phase, job, code, version = jnp.zeros_like(x), 0, None, None, 0
+
+    def coin(version: int):
+        return round_key(run, jnp.int32(version))
 
     def begin(assign: Assign) -> None:
         i = assign.worker
         job = Job(
             *(jnp.asarray(v) for v in (i, jobs[i], assign.gradients, assign.messages, 1.0)),
+            n=costs.n,
             dense=assign.dense or assign.messages == 0,
+            phase=assign.phase,
             most_gradients=assign.gradients,
             most_messages=max(assign.messages, 1),
         )
         key = job_key(run, job.worker, job.job)
-        read = (models[-1], previous)[: method.reads]
-        memories[i], code = _work(method, problem, memories[i], read, job, key)
-        seconds = float(costs.job_seconds(i, *assign[1:], download=False))
+        read = (sent[-1], sent[max(len(sent) - 2, 0)])[: method.reads]
+        read_at = len(sent) - 1
+        memories[i], code = _work(method, problem, memories[i], read, job, key, coin(read_at))
+        seconds = float(costs.job_seconds(i, *assign[1:4], download=False, bits=assign.bits))
         jobs[i] += 1
         # Rounded so that mathematical ties are ties; the tests' clusters have times far apart.
         heapq.heappush(heap, (round(now + seconds, 9), i, epochs[i], len(models) - 1, job, code))
@@ -59,11 +65,13 @@ def event_loop(problem, method, costs, K, *, seed=0, timeline_seed=0):
             elif isinstance(action, Count):
                 counted = replace(job, weight=jnp.asarray(action.weight))
                 batch, codes = jax.tree.map(lambda a: a[None], (counted, code))
-                total, dense = total + method.absorb(codes, batch, x.dtype), job.dense
+                part = method.absorb(codes, batch, x.dtype, coin=coin(version))
+                total, phase = total + part, job.phase
             else:
-                server = method.step(server, total, jnp.asarray(dense))
-                previous = models[-1]
+                key = coin(len(models) - 1)
+                server = method.step(server, total, jnp.int32(phase), coin=key)
                 models.append(server.x)
+                sent.append(method.broadcast(server))
                 times.append(now)
                 total = jnp.zeros_like(x)
         while True:

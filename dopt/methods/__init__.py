@@ -1,17 +1,32 @@
 """Methods: one file each, named by the method."""
 
 from dopt.methods._base import GradientMethod as GradientMethod
-from dopt.methods._base import Job as Job
 from dopt.methods._base import Memory as Memory
 from dopt.methods._base import Method as Method
 from dopt.methods._base import Server as Server
-from dopt.methods._base import job_key as job_key
-from dopt.methods._base import streams as streams
+from dopt.methods._job import Job as Job
+from dopt.methods._job import job_key as job_key
+from dopt.methods._job import round_key as round_key
+from dopt.methods._job import streams as streams
 from dopt.methods.async_sgd import AsynchronousSGD as AsynchronousSGD
+from dopt.methods.dasha import DASHA as DASHA
+from dopt.methods.dasha_mvr import DASHAMVR as DASHAMVR
+from dopt.methods.dcgd import DCGD as DCGD
+from dopt.methods.diana import DIANA as DIANA
+from dopt.methods.ef14 import EF14 as EF14
 from dopt.methods.ef21 import EF21 as EF21
+from dopt.methods.ef21_p import EF21P as EF21P
+from dopt.methods.ef21_pp import EF21PP as EF21PP
+from dopt.methods.ef21_sgdm import EF21SGDM as EF21SGDM
+from dopt.methods.gradient_descent import GradientDescent as GradientDescent
+from dopt.methods.local_sgd import LocalSGD as LocalSGD
 from dopt.methods.marina import MARINA as MARINA
 from dopt.methods.minibatch_sgd import MinibatchSGD as MinibatchSGD
+from dopt.methods.power_sgd import Factors as Factors
+from dopt.methods.power_sgd import PowerSGD as PowerSGD
+from dopt.methods.pp_marina import PPMARINA as PPMARINA
 from dopt.methods.qsgd import QSGD as QSGD
 from dopt.methods.rennala_sgd import RennalaSGD as RennalaSGD
 from dopt.methods.sgd_one import SGDOne as SGDOne
 from dopt.methods.shadowheart_sgd import ShadowheartSGD as ShadowheartSGD
+from dopt.methods.vr_marina import VRMARINA as VRMARINA

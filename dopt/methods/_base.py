@@ -3,33 +3,39 @@
 One server step of any method:
 
     on each worker that was asked (`work`):
-        vector  <- uplink(models, memory)             what it would send, uncompressed
+        memory, vector  <- uplink(models, memory)     what it would send, uncompressed
         code    <- compress(vector)                   or the vector itself where the job is dense
         memory  <- remember(memory, vector, expand(code))
     on the server:
         total   <- sum over arrivals of weight * expand(code)          (`absorb`, `gather`)
         g       <- estimate(total)
         x       <- x - step_size * g                  or another optax transformation (`step`)
+        memory  <- publish(memory, x)                 and `broadcast` is what workers read
 
-A concrete method gives `policy`, `init`, `uplink`, `remember` and `estimate`; the rest is final.
-Randomness belongs to the work: everything a job draws comes from `job_key(run, worker, job)`.
+A concrete method gives `policy`, `init`, `uplink`, `remember` and `estimate`, and where workers
+read anything but x, `publish` and `broadcast`; the rest is final. Randomness belongs to the work:
+everything a job draws comes from `job_key(run, worker, job)`, and what is drawn once for all
+workers or by the server from `round_key(run, version)`.
+
+A *phase* tells kinds of work apart that a policy assigns: MARINA's usual and full rounds.
 """
 
 import abc
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
-from compressors import Code, Compressor, message_key
+from compressors import Code, Compressor, Joint, message_key
 from compressors.kernels.threefry import fold_in
 from dopt.costs import Costs
+from dopt.errors import UnsupportedError
+from dopt.methods._job import SERVER, Job, streams
 from dopt.policies import Policy
-from dopt.problems import Problem
+from dopt.problems import Constants, Problem
 
 
 Memory = Any
@@ -47,41 +53,13 @@ class Server(NamedTuple):
     memory: Memory
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True, eq=False)
-class Job:
-    """What a worker was asked to do: scalars, or arrays of P jobs for a batch.
-
-    Static: `dense` (the vector itself is sent), and `most_gradients`, `most_messages`, bounds of b
-    and m that fix shapes; no result depends on the bounds.
-    """
-
-    worker: Int[Array, "*P"]
-    job: Int[Array, "*P"]
-    gradients: Int[Array, "*P"]
-    messages: Int[Array, "*P"]
-    weight: Shaped[Array, "*P"]
-    dense: bool = field(metadata={"static": True})
-    most_gradients: int = field(metadata={"static": True})
-    most_messages: int = field(metadata={"static": True})
-
-
-def job_key(run: PRNGKeyArray, worker: Int[Array, ""], job: Int[Array, ""]) -> PRNGKeyArray:
-    """The key of a worker's job; the same in the plain loop, the scan and on a live actor."""
-    return fold_in(fold_in(run, worker), job)
-
-
-def streams(key: PRNGKeyArray) -> tuple[PRNGKeyArray, PRNGKeyArray]:
-    """The two uses of a job's key: gradient noise, and messages."""
-    return fold_in(key, 0), fold_in(key, 1)
-
-
 class Method(abc.ABC):
     """A distributed method: a frozen dataclass of hyperparameters, registered as a pytree.
 
     `step_size` is its only traced leaf (arrays of step sizes are vmapped over); `compressor` and
     `optimizer` are static. `reads` says how many consecutive model versions a job reads;
-    `stateful` that workers keep memory, so that no arrival may be dropped.
+    `stateful` that workers keep memory, so that no arrival may be dropped; `idle` in which phases
+    the server collects without moving the model.
     """
 
     # Says to type checkers what is true of every concrete method: `replace` works on it.
@@ -90,9 +68,10 @@ class Method(abc.ABC):
     name: ClassVar[str]
     reads: ClassVar[int] = 1
     stateful: ClassVar[bool] = False
+    idle: ClassVar[tuple[int, ...]] = ()
 
     step_size: Any
-    compressor: Compressor
+    compressor: Compressor | Joint
     optimizer: Optimizer
 
     @abc.abstractmethod
@@ -108,24 +87,70 @@ class Method(abc.ABC):
         self,
         problem: Problem,
         memory: Memory,
-        models: tuple[Float[Array, " d"], ...],
+        models: tuple[Float[Array, " D"], ...],
         job: Job,
         *,
         key: PRNGKeyArray,
-    ) -> Float[Array, " d"]:
-        """The vector to send; `models[0]` is the version it read, `models[1]` the one before."""
+    ) -> tuple[Memory, Float[Array, " d"]]:
+        """The worker's memory and the vector to send.
+
+        `models[0]` is the version that it read, `models[1]` the one before.
+        """
 
     @abc.abstractmethod
     def remember(
-        self, memory: Memory, vector: Float[Array, " d"], received: Float[Array, " d"]
+        self, memory: Memory, vector: Float[Array, " d"], received: Float[Array, " d"], job: Job
     ) -> Memory:
-        """The worker's memory after `vector` was sent and arrived as `received`."""
+        """The memory after `uplink`, once `vector` was sent and arrived as `received`."""
 
     @abc.abstractmethod
     def estimate(
-        self, memory: Memory, total: Float[Array, " d"], dense: Bool[Array, ""]
+        self, memory: Memory, total: Float[Array, " d"], phase: Int[Array, ""]
     ) -> tuple[Float[Array, " d"], Memory]:
         """The gradient estimator g from the weighted sum of a step's messages."""
+
+    def publish(self, memory: Memory, x: Float[Array, " d"], *, key: PRNGKeyArray) -> Memory:
+        """The server's memory when its model has become `x`."""
+        return memory
+
+    def broadcast(self, server: Server) -> Float[Array, " D"]:
+        """What workers read: the model, unless a method sends out something else."""
+        return server.x
+
+    def theory_step_size(self, constants: Constants, d: int, n: int) -> float:
+        """The largest step size that the method's theorem allows.
+
+        Args:
+            constants: those of the problem.
+            d: its dimension.
+            n: workers.
+
+        Raises:
+            UnsupportedError: the theorem's step size depends on more than these.
+            ConfigurationError: the problem does not know a constant that it needs.
+        """
+        raise UnsupportedError(
+            f"the step size of {self.name} depends on the noise and the target; see dopt.theory"
+        )
+
+    def check(self, d: int, n: int) -> None:
+        """Raises `ValueError` where the compressor does not fit the dimension or the workers."""
+        if isinstance(self.compressor, Joint):
+            self.compressor.check(d, n)
+        else:
+            self.compressor.check(d)
+
+    def message_bits(self, d: int, dtype: Any, n: int) -> int:
+        """Bits of one compressed message of one of n workers."""
+        if isinstance(self.compressor, Joint):
+            return self.compressor.nbits(d, n, dtype)
+        return self.compressor.nbits(d, dtype)
+
+    def sender(self, job: Job, *, coin: PRNGKeyArray) -> Compressor:
+        """The compressor of one job: of a joint family, the worker's member in this round."""
+        if isinstance(self.compressor, Joint):
+            return self.compressor.member(coin=coin, rank=job.worker, n=job.n)
+        return self.compressor
 
     def start(self, x: Float[Array, " d"]) -> Server:
         """The server's state before the first step."""
@@ -135,31 +160,38 @@ class Method(abc.ABC):
         self,
         problem: Problem,
         memory: Memory,
-        models: tuple[Float[Array, " d"], ...],
+        models: tuple[Float[Array, " D"], ...],
         job: Job,
         *,
         key: PRNGKeyArray,
+        coin: PRNGKeyArray,
     ) -> tuple[Memory, Code]:
-        """One job on one worker, from models to a code; `key` is the job's."""
+        """One job on one worker, from models to a code; `key` is the job's, `coin` the round's."""
         noise, stream = streams(key)
-        vector = self.uplink(problem, memory, models, job, key=noise)
-        code, received = vector, vector
+        memory, vector = self.uplink(problem, memory, models, job, key=noise)
+        code, received, compressor = vector, vector, self.sender(job, coin=coin)
         if not job.dense and job.most_messages == 1:
-            code = self.compressor.compress(vector, key=message_key(stream, 0))
-            received = self.compressor.expand(code) if self.stateful else vector
+            code = compressor.compress(vector, key=message_key(stream, 0))
+            received = compressor.expand(code) if self.stateful else vector
         elif not job.dense:
-            code = self.compressor.compress_mean(
+            code = compressor.compress_mean(
                 vector, job.messages, key=stream, most=job.most_messages
             )
             received = code
-        return self.remember(memory, vector, received), code
+        return self.remember(memory, vector, received, job), code
 
-    def absorb(self, codes: Code, jobs: Job, dtype: Any) -> Float[Array, " d"]:
+    def absorb(
+        self, codes: Code, jobs: Job, dtype: Any, *, coin: PRNGKeyArray
+    ) -> Float[Array, " d"]:
         """The weighted sum of what a batch of codes stands for."""
         weights = jobs.weight.astype(dtype)
         if jobs.dense or jobs.most_messages > 1:
             return jnp.tensordot(weights, codes, axes=1)
-        return self.compressor.expand_sum(codes, weights)
+        if isinstance(self.compressor, Joint):
+            return self.compressor.expand_sum(
+                codes, weights, coin=coin, ranks=jobs.worker, n=jobs.n
+            )
+        return self.sender(jobs, coin=coin).expand_sum(codes, weights)
 
     def sums_itself(self, jobs: Job) -> bool:
         """Whether `gather` bounds its own memory: no vector of each job is alive at once."""
@@ -169,61 +201,78 @@ class Method(abc.ABC):
         self,
         problem: Problem,
         memories: Memory,
-        models: tuple[Float[Array, " d"], ...],
+        models: tuple[Float[Array, " D"], ...],
         jobs: Job,
         *,
         keys: Key[Array, " P"],
+        coin: PRNGKeyArray,
     ) -> tuple[Memory, Float[Array, " d"]]:
         """`absorb` of `work` of a batch of jobs that read the same models."""
 
         def one(memory: Memory, job: Job, key: Any) -> tuple[Memory, Code]:
-            return self.work(problem, memory, models, job, key=key)
+            return self.work(problem, memory, models, job, key=key, coin=coin)
 
         memories, codes = jax.vmap(one)(memories, jobs, keys)
-        return memories, self.absorb(codes, jobs, models[0].dtype)
+        return memories, self.absorb(codes, jobs, models[0].dtype, coin=coin)
 
-    def step(self, server: Server, total: Float[Array, " d"], dense: Bool[Array, ""]) -> Server:
+    def step(
+        self,
+        server: Server,
+        total: Float[Array, " d"],
+        phase: Int[Array, ""],
+        *,
+        coin: PRNGKeyArray,
+    ) -> Server:
         """The server moves, given the weighted sum of the step's messages."""
-        g, memory = self.estimate(server.memory, total, dense)
+        g, memory = self.estimate(server.memory, total, phase)
         updates, state = self.optimizer(self.step_size).update(g, server.optimizer, server.x)
-        return Server(optax.apply_updates(server.x, updates), state, memory)
+        x = optax.apply_updates(server.x, updates)
+        if self.idle:
+            still = jnp.isin(phase, jnp.asarray(self.idle, phase.dtype))
+            x, state = jax.tree.map(
+                lambda old, new: jnp.where(still, old, new),
+                (server.x, server.optimizer),
+                (x, state),
+            )
+        return Server(x, state, self.publish(memory, x, key=fold_in(coin, SERVER)))
 
 
-class GradientMethod(Method):
-    """A method whose workers send sums of stochastic gradients and keep nothing.
-
-    Its estimator is the weighted sum itself: everything that sets it apart is its policy.
-    """
+class Stateless(Method):
+    """A method that keeps nothing, and whose estimator is the weighted sum itself."""
 
     def init(self, x: Float[Array, " d"]) -> tuple[Memory, Memory]:
         """Nothing is kept."""
         return (), ()
 
-    def uplink(
-        self,
-        problem: Problem,
-        memory: Memory,
-        models: tuple[Float[Array, " d"], ...],
-        job: Job,
-        *,
-        key: PRNGKeyArray,
-    ) -> Float[Array, " d"]:
-        """The sum (not the mean) of b stochastic gradients at the model that was read."""
-        return problem.grad_sum(
-            models[0], job.gradients, key=key, worker=job.worker, most=job.most_gradients
-        )
-
     def remember(
-        self, memory: Memory, vector: Float[Array, " d"], received: Float[Array, " d"]
+        self, memory: Memory, vector: Float[Array, " d"], received: Float[Array, " d"], job: Job
     ) -> Memory:
         """Nothing is kept."""
         return memory
 
     def estimate(
-        self, memory: Memory, total: Float[Array, " d"], dense: Bool[Array, ""]
+        self, memory: Memory, total: Float[Array, " d"], phase: Int[Array, ""]
     ) -> tuple[Float[Array, " d"], Memory]:
         """The weighted sum."""
         return total, memory
+
+
+class GradientMethod(Stateless):
+    """A method whose workers send sums of stochastic gradients: its policy sets it apart."""
+
+    def uplink(
+        self,
+        problem: Problem,
+        memory: Memory,
+        models: tuple[Float[Array, " D"], ...],
+        job: Job,
+        *,
+        key: PRNGKeyArray,
+    ) -> tuple[Memory, Float[Array, " d"]]:
+        """The sum (not the mean) of b stochastic gradients at the model that was read."""
+        return memory, problem.grad_sum(
+            models[0], job.gradients, key=key, worker=job.worker, most=job.most_gradients
+        )
 
     def sums_itself(self, jobs: Job) -> bool:
         """Dense gradients are summed by the problem."""
@@ -233,14 +282,15 @@ class GradientMethod(Method):
         self,
         problem: Problem,
         memories: Memory,
-        models: tuple[Float[Array, " d"], ...],
+        models: tuple[Float[Array, " D"], ...],
         jobs: Job,
         *,
         keys: Key[Array, " P"],
+        coin: PRNGKeyArray,
     ) -> tuple[Memory, Float[Array, " d"]]:
         """As `Method.gather`; dense gradients are summed without a vector per job."""
         if not jobs.dense:
-            return super().gather(problem, memories, models, jobs, keys=keys)
+            return super().gather(problem, memories, models, jobs, keys=keys, coin=coin)
         total = problem.weighted_grad_sum(
             models[0],
             jobs.gradients,

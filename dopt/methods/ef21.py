@@ -13,67 +13,64 @@ so that g_i^0 = C(∇f_i(x⁰)); its bits count like those of any round.
 | γ | `step_size`; theory: 1/(L + L_+ √(β/θ)), θ = 1 − √(1−α), β = (1−α)/θ |
 | α | contraction constant of `compressor` |
 | g_i | memory of worker i; g their mean, memory of the server |
+| b | `batch`: the mean of b stochastic gradients for ∇f_i; exact where it is `None` |
 
 Source: Richtárik, Sokolov, Fatkhullin, "EF21", 2021 (arXiv 2106.05203), Algorithm 2, Theorem 1.
-With the identity it is gradient descent.
+With the identity it is gradient descent. With few samples (`batch`) it is Algorithm 5 there, and
+need not converge; EF21-SGDM does.
 """
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from compressors import Compressor
 from dopt.costs import Costs
-from dopt.methods._base import Job, Memory, Method, Optimizer
+from dopt.methods._base import Memory, Optimizer
+from dopt.methods._constants import contraction_of
+from dopt.methods._job import Job
+from dopt.methods._local import Shifted, check_batch, local_gradient
 from dopt.policies import Policy, Rounds, pattern
-from dopt.problems import Problem
+from dopt.problems import Constants, Problem
+from dopt.theory import ef21_step_size
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class EF21(Method):
+class EF21(Shifted):
     """Gradient descent with compressed differences and memory on the workers."""
 
     name: ClassVar[str] = "EF21"
-    stateful: ClassVar[bool] = True
     step_size: Any
     compressor: Compressor = field(metadata={"static": True})
+    batch: int | None = field(default=None, metadata={"static": True})
     optimizer: Optimizer = field(default=optax.sgd, metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        check_batch(self.batch)
 
     def policy(self, costs: Costs, d: int) -> Policy:
         """Rounds of all workers, one compressed message each."""
-        self.compressor.check(d)
-        return Rounds(pattern(range(costs.n), weight=1.0 / costs.n))
-
-    def init(self, x: Float[Array, " d"]) -> tuple[Memory, Memory]:
-        """On the server g = 0, on every worker g_i = 0."""
-        return jnp.zeros_like(x), jnp.zeros_like(x)
+        self.check(d, costs.n)
+        return Rounds(pattern(range(costs.n), gradients=self.batch or 1, weight=1.0 / costs.n))
 
     def uplink(
         self,
         problem: Problem,
         memory: Memory,
-        models: tuple[Float[Array, " d"], ...],
+        models: tuple[Float[Array, " D"], ...],
         job: Job,
         *,
         key: PRNGKeyArray,
-    ) -> Float[Array, " d"]:
+    ) -> tuple[Memory, Float[Array, " d"]]:
         """∇f_i(x^k) − g_i."""
-        return problem.local_grad(models[0], job.worker) - memory
+        gradient = local_gradient(problem, models[0], job.worker, self.batch, key)
+        return memory, gradient - memory
 
-    def remember(
-        self, memory: Memory, vector: Float[Array, " d"], received: Float[Array, " d"]
-    ) -> Memory:
-        """g_i + c_i."""
-        return memory + received
-
-    def estimate(
-        self, memory: Memory, total: Float[Array, " d"], dense: Bool[Array, ""]
-    ) -> tuple[Float[Array, " d"], Memory]:
-        """The new g: g + (1/n) Σ c_i."""
-        g = memory + total
-        return g, g
+    def theory_step_size(self, constants: Constants, d: int, n: int) -> float:
+        """γ = 1/(L + L_+ √(β/θ))."""
+        L, L_plus = (constants.need(name, self.name) for name in ("L", "L_plus"))
+        return ef21_step_size(L, L_plus, contraction_of(self.compressor, d))

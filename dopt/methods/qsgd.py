@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import jax
 import optax
 
-from compressors import Compressor
+from compressors import Compressor, Joint
 from dopt.costs import Costs
 from dopt.methods._base import GradientMethod, Optimizer
 from dopt.policies import Policy, Rounds, pattern
@@ -35,10 +35,10 @@ class QSGD(GradientMethod):
 
     name: ClassVar[str] = "QSGD"
     step_size: Any
-    compressor: Compressor = field(metadata={"static": True})
+    compressor: Compressor | Joint = field(metadata={"static": True})
     optimizer: Optimizer = field(default=optax.sgd, metadata={"static": True})
 
     def policy(self, costs: Costs, d: int) -> Policy:
         """Rounds of all workers, one compressed message each."""
-        self.compressor.check(d)
+        self.check(d, costs.n)
         return Rounds(pattern(range(costs.n), weight=1.0 / costs.n))

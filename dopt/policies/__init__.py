@@ -8,7 +8,11 @@ from dopt.policies._base import Count as Count
 from dopt.policies._base import Policy as Policy
 from dopt.policies._base import Run as Run
 from dopt.policies._base import Step as Step
+from dopt.policies.lossy import Lossy as Lossy
+from dopt.policies.rounds import Cycle as Cycle
+from dopt.policies.rounds import RoundPolicy as RoundPolicy
 from dopt.policies.rounds import Rounds as Rounds
+from dopt.policies.rounds import SampledRounds as SampledRounds
 from dopt.policies.rounds import pattern as pattern
 from dopt.policies.streams import EveryArrival as EveryArrival
 from dopt.policies.streams import FreshBatch as FreshBatch

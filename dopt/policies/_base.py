@@ -19,13 +19,19 @@ from typing import NamedTuple
 class Assign(NamedTuple):
     """The worker reads the current model, computes, and sends messages one after another.
 
-    With `messages = 0` nothing travels at all: the server itself computes.
+    With `messages = 0` nothing travels at all: the server itself computes. `phase` says which of
+    the method's kinds of work it is, where there are several (MARINA: differences 0, gradients 1).
+    `bits` are those of one message where `Costs` does not know them, `download` those of the news
+    of the model where they are fewer than a model's: a worker's first model is whole all the same.
     """
 
     worker: int
     gradients: int = 1
     messages: int = 1
     dense: bool = False
+    phase: int = 0
+    bits: int | None = None
+    download: int | None = None
 
 
 class Cancel(NamedTuple):

@@ -1,6 +1,8 @@
 """Rounds: the server waits for everyone it asked, moves, and asks again."""
 
-from collections.abc import Iterable
+import abc
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +10,7 @@ import numpy.typing as npt
 from jaxtyping import Bool, Float, Int
 
 from dopt.errors import ConfigurationError
-from dopt.policies._base import Arrival, Assign, Count, Policy, Run, Step
+from dopt.policies._base import Action, Arrival, Assign, Count, Policy, Run, Step
 from dopt.schedule import Pattern
 
 
@@ -19,6 +21,8 @@ def pattern(
     messages: int | Int[np.ndarray, " P"] = 1,
     dense: bool | Bool[np.ndarray, " P"] = False,
     weight: float | Float[np.ndarray, " P"],
+    bits: int | None = None,
+    download: int | None = None,
 ) -> Pattern:
     """The pattern of a round; scalars are the same for every worker."""
     worker = np.fromiter(workers, np.int32)
@@ -34,43 +38,133 @@ def pattern(
         column(messages, np.int64),
         column(dense, np.bool_),
         column(weight, np.float64),
+        bits,
+        download,
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Rounds(Policy):
-    """Every round follows `usual`, or `dense` in the first round and later with probability `p`.
+def assignments(pattern: Pattern, phase: int) -> list[Assign]:
+    """What the workers of a round are asked to do, in the pattern's order."""
+    columns = zip(*(column.tolist() for column in pattern[:4]), strict=True)
+    return [Assign(*row, phase, pattern.bits, pattern.download) for row in columns]
 
-    The coin is one for all workers and comes from the timeline's seed, so that the timeline knows
-    which rounds take longer without seeing a value (MARINA). Both patterns have the same workers.
-    """
 
-    usual: Pattern
-    dense: Pattern | None = None
-    p: float = 0.0
+class RoundPolicy(Policy):
+    """Rounds of the same workers, each after one of a few patterns; its place is its phase."""
 
-    def coins(self, K: int, seed: int) -> npt.NDArray[np.bool_]:
-        """Which of the first `K` rounds are dense. A longer run begins with the same coins."""
-        if self.dense is None:
-            return np.zeros(K, np.bool_)
-        coins = np.random.default_rng(seed).random(K) < self.p
-        coins[:1] = True
-        return coins
+    @property
+    @abc.abstractmethod
+    def patterns(self) -> tuple[Pattern, ...]:
+        """The patterns; all have the same workers."""
+
+    @abc.abstractmethod
+    def phases(self, seed: int) -> Iterator[int]:
+        """Which pattern each round follows, without end."""
+
+    def choices(self, K: int, seed: int) -> npt.NDArray[np.int8]:
+        """Which pattern the first `K` rounds follow. A longer run begins with the same."""
+        return np.fromiter(itertools.islice(self.phases(seed), K), np.int8, K)
 
     def run(self, n: int, seed: int) -> Run:
         """See `Policy.run`."""
-        rng = np.random.default_rng(seed)
-        first = True
-        actions: list = []
-        while True:
-            coin = rng.random() < self.p or first
-            now = self.dense if self.dense is not None and coin else self.usual
+        asked = [assignments(pattern, phase) for phase, pattern in enumerate(self.patterns)]
+        weights = [
+            dict(zip(pattern.worker.tolist(), pattern.weight.tolist(), strict=True))
+            for pattern in self.patterns
+        ]
+        actions: list[Action] = []
+        for phase in self.phases(seed):
+            actions += asked[phase]
+            for left in range(len(asked[phase]) - 1, -1, -1):
+                arrival: Arrival = yield actions
+                actions = [Count(weights[phase][arrival.worker])]
+                if not left:
+                    actions.append(Step())
+
+
+@dataclass(frozen=True, eq=False)
+class Rounds(RoundPolicy):
+    """Every round follows `usual`, or `full` in the first round and later with probability `p`.
+
+    The coin is one for all workers and comes from the timeline's seed, so that the timeline knows
+    which rounds take longer without seeing a value (MARINA).
+    """
+
+    usual: Pattern
+    full: Pattern | None = None
+    p: float = 0.0
+
+    @property
+    def patterns(self) -> tuple[Pattern, ...]:
+        """`usual`, and `full` where there is one."""
+        return (self.usual,) if self.full is None else (self.usual, self.full)
+
+    def phases(self, seed: int) -> Iterator[int]:
+        """The coins: 1 for a full round."""
+        if self.full is None:
+            return itertools.repeat(0)
+        return full_rounds(self.p, np.random.default_rng(seed))
+
+
+def full_rounds(p: float, rng: np.random.Generator) -> Iterator[int]:
+    """1 at first and later with probability `p`, else 0; a number of `rng` is drawn each round."""
+    rng.random()
+    yield 1
+    while True:
+        yield int(rng.random() < p)
+
+
+@dataclass(frozen=True, eq=False)
+class Cycle(RoundPolicy):
+    """The rounds follow the patterns in turn: an iteration takes as many rounds as there are."""
+
+    turns: tuple[Pattern, ...]
+
+    @property
+    def patterns(self) -> tuple[Pattern, ...]:
+        """Those of an iteration."""
+        return self.turns
+
+    def phases(self, seed: int) -> Iterator[int]:
+        """0, 1, … and again."""
+        return itertools.cycle(range(len(self.turns)))
+
+
+@dataclass(frozen=True, eq=False)
+class SampledRounds(Policy):
+    """As `Rounds`, but a usual round asks only `r` of its workers, drawn without replacement.
+
+    Coins and samples come from the timeline's seed; the coins are those of `Rounds`.
+    """
+
+    usual: Pattern
+    r: int
+    full: Pattern | None = None
+    p: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.r <= len(self.usual.worker):
+            raise ConfigurationError(
+                f"r = {self.r} of {len(self.usual.worker)} workers cannot take part in a round; "
+                "give at least one and at most all"
+            )
+
+    def run(self, n: int, seed: int) -> Run:
+        """See `Policy.run`."""
+        coins, samples = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+        phases = itertools.repeat(0) if self.full is None else full_rounds(self.p, coins)
+        actions: list[Action] = []
+        for phase in phases:
+            now = self.usual
+            if phase and self.full is not None:
+                now = self.full
+            else:
+                drawn = samples.choice(len(now.worker), self.r, replace=False, shuffle=False)
+                now = now.rows(np.sort(drawn))
             weight = dict(zip(now.worker.tolist(), now.weight.tolist(), strict=True))
-            columns = zip(*(column.tolist() for column in now[:4]), strict=True)
-            actions += [Assign(*row) for row in columns]
+            actions += assignments(now, phase)
             for left in range(len(weight) - 1, -1, -1):
                 arrival: Arrival = yield actions
                 actions = [Count(weight[arrival.worker])]
                 if not left:
                     actions.append(Step())
-            first = False

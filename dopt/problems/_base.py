@@ -103,6 +103,10 @@ class Problem(abc.ABC):
         """f(x) and ∇f(x); overridden where one pass over the data gives both."""
         return self.value(x), self.grad(x)
 
+    def accuracy(self, x: Float[Array, " d"]) -> Float[Array, ""]:
+        """The share of samples that `x` classifies right; NaN where there are no classes."""
+        return jnp.full((), jnp.nan, x.dtype)
+
     @abc.abstractmethod
     def local_grad(self, x: Float[Array, " d"], worker: Int[Array, ""]) -> Float[Array, " d"]:
         """∇f_i(x) of a worker, exact; ∇f(x) where the data are homogeneous."""

@@ -1,8 +1,8 @@
 """From a schedule to what the compiled loop reads: jobs grouped by kind, steps cut into chunks.
 
-A *kind* is what fixes shapes: dense or compressed, a power of four above b, one message or many.
-Few kinds, since each costs a compilation; several, since jobs are padded to the bounds of their
-kind. A *turn* of the loop is a server step (`rounds`: all its arrivals read one version and are
+A *kind* is what fixes shapes: the phase, dense or compressed, a power of four above b, one message
+or many. Few kinds, since each costs a compilation; several, since jobs are padded to the bounds of
+their kind. A *turn* of the loop is a server step (`rounds`: all its arrivals read one version and are
 computed side by side) or a single arrival (`events`: for any schedule).
 """
 
@@ -29,14 +29,17 @@ class Turn(NamedTuple):
     """One turn of the loop.
 
     `batches` pairs each batch of jobs with whether it is there in this turn; `reads` and `write`
-    are slots of models; `moves` says whether the server moves at the end. `None` means always.
+    are slots of models; `version` is the one that is read, `k` the server step; `moves` says
+    whether the server moves at the end. `None` means always.
     """
 
     batches: Sequence[tuple[Job, Bool[Array, ""] | None]]
     reads: Sequence[Int[Array, ""]]
     write: Int[Array, ""]
+    version: Int[Array, ""]
+    k: Int[Array, ""]
     moves: Bool[Array, ""] | None
-    dense: Bool[Array, ""]
+    phase: Int[Array, ""]
 
 
 @jax.tree_util.register_dataclass
@@ -48,8 +51,10 @@ class ListedFeed:
     present: tuple[Bool[Array, " S"], ...]
     reads: Int[Array, "S reads"]
     write: Int[Array, " S"]
+    version: Int[Array, " S"]
+    k: Int[Array, " S"]
     moves: Bool[Array, " S"]
-    dense: Bool[Array, " S"]
+    phase: Int[Array, " S"]
     by: By = field(metadata={"static": True})
 
     def turn(self, i: Int[Array, ""]) -> Turn:
@@ -60,7 +65,7 @@ class ListedFeed:
         ]
         reads = [self.reads[i, back] for back in range(self.reads.shape[1])]
         moves = None if self.by == "rounds" else self.moves[i]
-        return Turn(batches, reads, self.write[i], moves, self.dense[i])
+        return Turn(batches, reads, self.write[i], self.version[i], self.k[i], moves, self.phase[i])
 
 
 @jax.tree_util.register_dataclass
@@ -72,7 +77,6 @@ class RepeatedFeed:
     which: Int[Array, " S"]
     first: Int[Array, ""]
     patterns: tuple[int, ...] = field(metadata={"static": True})
-    dense_pattern: int = field(metadata={"static": True})
     reads: int = field(metadata={"static": True})
 
     def turn(self, i: Int[Array, ""]) -> Turn:
@@ -84,31 +88,43 @@ class RepeatedFeed:
             for jobs, pattern in zip(self.jobs, self.patterns, strict=True)
         ]
         reads = [jnp.maximum(k - back, 0) % self.reads for back in range(self.reads)]
-        return Turn(batches, reads, (k + 1) % self.reads, None, which == self.dense_pattern)
+        return Turn(batches, reads, (k + 1) % self.reads, k, k, None, which)
 
 
 Feed = ListedFeed | RepeatedFeed
 
 
-def _kinds(rows: Arrivals | Pattern) -> tuple[list[tuple[bool, int, int]], npt.NDArray[np.int64]]:
-    """The kinds (dense, most_gradients, most_messages) that occur, and the kind of every row."""
+Kind = tuple[bool, int, int, int]
+"""dense, phase, most_gradients, most_messages."""
+
+
+def _kinds(
+    rows: Arrivals | Pattern, phase: npt.NDArray[np.int8] | int
+) -> tuple[list[Kind], npt.NDArray[np.int64]]:
+    """The kinds that occur, and the kind of every row."""
     if len(rows.gradients) and rows.gradients.max() >= 2**30:
         raise ConfigurationError(
             f"a job of {rows.gradients.max()} gradients is too large to replay (at most 2^30); "
             "raise h of the fastest workers, or lower the noise ratio"
         )
     dense = rows.dense | (rows.messages == 0)
-    gradients = 4 ** np.ceil(np.log2(np.maximum(rows.gradients, 1)) / 2).astype(np.int64)
+    # 0 for no gradient, else 1 + e where 4^e is the bound.
+    power = 1 + np.ceil(np.log2(np.maximum(rows.gradients, 1)) / 2).astype(np.int64)
+    power = np.where(rows.gradients == 0, 0, power)
     messages = np.where(dense | (rows.messages == 1), 1, rows.messages.max(initial=1))
     # One number a row: a sort of numbers is many times as fast as one of rows.
-    number = (gradients << 31 | messages) << 1 | dense
+    number = ((power << 31 | messages) << 1 | dense) << 8 | phase
     kinds, index = np.unique(number, return_inverse=True)
-    return [(bool(k & 1), int(k >> 32), int(k >> 1) % 2**31) for k in kinds], index
+    return [_kind(int(number)) for number in kinds], index
 
 
-def _jobs(
-    rows: Arrivals | Pattern, kind: tuple[bool, int, int], place: tuple, shape: tuple, n: int
-) -> Job:
+def _kind(number: int) -> Kind:
+    rest, phase = divmod(number, 1 << 8)
+    power, messages = divmod(rest >> 1, 1 << 31)
+    return bool(rest & 1), phase, 4 ** (power - 1) if power else 0, messages
+
+
+def _jobs(rows: Arrivals | Pattern, kind: Kind, place: tuple, shape: tuple, n: int) -> Job:
     """Jobs of one kind in a table; empty cells have worker `n`, which nothing writes to."""
     job = rows.job if isinstance(rows, Arrivals) else np.zeros_like(rows.worker)
 
@@ -124,6 +140,7 @@ def _jobs(
         table(rows.gradients, 1),
         table(rows.messages, 1),
         table(rows.weight, 0),
+        n,
         *kind,
     )
 
@@ -142,7 +159,7 @@ class Feeder:
     def _repeated(self, schedule: Repeated) -> None:
         jobs, patterns = [], []
         for index, pattern in enumerate(schedule.patterns):
-            kinds, kind = _kinds(pattern)
+            kinds, kind = _kinds(pattern, index)
             for k, what in enumerate(kinds):
                 # Jobs of like size next to each other: a block takes as long as its largest.
                 mine = np.flatnonzero(kind == k)
@@ -157,7 +174,7 @@ class Feeder:
         a = schedule.arrivals
         slots = allocate(a.step, a.version, schedule.K, self.reads)
         self.slots, self.slot = slots.count, slots.slot
-        self.kinds, self.kind = _kinds(a)
+        self.kinds, self.kind = _kinds(a, a.phase)
         self.row = np.searchsorted(a.step, np.arange(schedule.K + 1))
         if np.any(np.diff(self.row) == 0):
             raise UnsupportedError("a server step without arrivals cannot be replayed")
@@ -177,13 +194,11 @@ class Feeder:
         if isinstance(self.schedule, Repeated):
             which = np.zeros(length, np.int32)
             which[: last - first] = self.schedule.which[first:last]
-            dense = [i for i, p in enumerate(self.schedule.patterns) if p.dense.all()]
             return RepeatedFeed(
                 self.jobs,
                 jnp.asarray(which),
                 jnp.asarray(first, jnp.int32),
                 self.patterns,
-                dense[0] if dense else -1,
                 self.reads,
             )
         rows = slice(int(self.row[first]), int(self.row[last]))
@@ -207,8 +222,10 @@ class Feeder:
             tuple(present),
             reads=column(self.slot[back]),
             write=column(self.slot[a.step + 1]),
+            version=column(a.version.astype(np.int32)),
+            k=column(a.step.astype(np.int32)),
             moves=column(np.diff(a.step, append=last) > 0),
-            dense=column(a.dense),
+            phase=column(a.phase.astype(np.int32)),
             by=self.by,
         )
 

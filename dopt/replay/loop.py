@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
-from dopt.methods import Job, Memory, Method, Server, job_key
+from dopt.methods import Job, Memory, Method, Server, job_key, round_key
 from dopt.problems import Problem
 from dopt.replay.feeds import Feed, Turn
 
@@ -21,15 +21,16 @@ from dopt.replay.feeds import Feed, Turn
 class Carry(NamedTuple):
     """What R × G runs (data seeds, step sizes) carry from turn to turn.
 
-    Axes `*runs` are R and G, without those of length 1, at which XLA is slow. `models[s]` are the
-    models in slot s, which lie side by side because they are read and written together. `total` is
-    the weighted sum of the current step so far. Nothing grows with the number of workers unless
-    the method keeps state on them.
+    Axes `*runs` are R and G, without those of length 1, at which XLA is slow. `models[s]` is what
+    the server has sent out in slot s (models, and what a method adds to them: D numbers), which lie
+    side by side because they are read and written together. `total` is the weighted sum of the
+    current step so far. Nothing grows with the number of workers unless the method keeps state on
+    them.
     """
 
     server: Server
     workers: Memory
-    models: Float[Array, "slots *runs d"]
+    models: Float[Array, "slots *runs D"]
     total: Float[Array, "*runs d"]
 
 
@@ -41,8 +42,10 @@ def begin(method: Method, x: Float[Array, " d"], n: int, slots: int) -> Carry:
     """The state of one run before its first turn; version 0 is in slot 0."""
     memory = method.init(x)[1]
     workers = jax.tree.map(lambda a: jnp.broadcast_to(a, (n, *a.shape)), memory)
-    models = jnp.broadcast_to(x, (slots, *x.shape))
-    return Carry(method.start(x), workers, models, jnp.zeros_like(x))
+    server = method.start(x)
+    sent = method.broadcast(server)
+    models = jnp.broadcast_to(sent, (slots, *sent.shape))
+    return Carry(server, workers, models, jnp.zeros_like(x))
 
 
 def _gather(
@@ -50,12 +53,14 @@ def _gather(
     method: Method,
     key: PRNGKeyArray,
     workers: Memory,
-    models: tuple[Float[Array, " d"], ...],
+    models: tuple[Float[Array, " D"], ...],
     *,
     jobs: Job,
+    version: Int[Array, ""],
     block: int,
 ) -> tuple[Memory, Float[Array, " d"]]:
     """The weighted sum of a batch of jobs, `block` of them side by side at a time."""
+    coin = round_key(key, version)
 
     def some(workers: Memory, jobs: Job) -> tuple[Memory, Float[Array, " d"]]:
         keys = jax.vmap(partial(job_key, key))(jobs.worker, jobs.job)
@@ -66,7 +71,7 @@ def _gather(
             else replace(jobs, worker=jnp.minimum(jobs.worker, problem.n - 1))
         )
         memories = jax.tree.map(lambda a: a.at[jobs.worker].get(mode="clip"), workers)
-        memories, total = method.gather(problem, memories, models, there, keys=keys)
+        memories, total = method.gather(problem, memories, models, there, keys=keys, coin=coin)
         workers = jax.tree.map(
             lambda a, new: a.at[jobs.worker].set(new, mode="drop"), workers, memories
         )
@@ -98,7 +103,21 @@ def _gather(
         workers, more = some(workers, jobs)
         return (workers, total + more), None
 
-    return jax.lax.scan(turn, (workers, jnp.zeros_like(models[0])), padded)[0]
+    return jax.lax.scan(turn, (workers, jnp.zeros(problem.d, models[0].dtype)), padded)[0]
+
+
+def _step(
+    method: Method,
+    key: PRNGKeyArray,
+    server: Server,
+    total: Float[Array, " d"],
+    *,
+    phase: Int[Array, ""],
+    k: Int[Array, ""],
+) -> tuple[Server, Float[Array, " D"]]:
+    """The server moves; its new state and what it sends out."""
+    server = method.step(server, total, phase, coin=round_key(key, k))
+    return server, method.broadcast(server)
 
 
 def _turn(problem: Problem, each: Each, carry: Carry, turn: Turn, block: int) -> Carry:
@@ -107,7 +126,7 @@ def _turn(problem: Problem, each: Each, carry: Carry, turn: Turn, block: int) ->
     nothing = jnp.zeros_like(total)
     sums = [] if turn.moves is None else [total]
     for jobs, present in turn.batches:
-        gather = each(partial(_gather, problem, jobs=jobs, block=block))
+        gather = each(partial(_gather, problem, jobs=jobs, version=turn.version, block=block))
         if present is None:
             workers, more = gather(workers, read)
         else:
@@ -115,11 +134,11 @@ def _turn(problem: Problem, each: Each, carry: Carry, turn: Turn, block: int) ->
                 present, gather, lambda workers, read: (workers, nothing), workers, read
             )
         sums.append(more)
-    step = each(lambda method, key, server, total: method.step(server, total, turn.dense))
+    step = each(partial(_step, phase=turn.phase, k=turn.k))
 
     def move(server: Server, models: Any, total: Any) -> tuple:
-        server = step(server, total)
-        return server, jax.lax.dynamic_update_index_in_dim(models, server.x, turn.write, 0), nothing
+        server, sent = step(server, total)
+        return server, jax.lax.dynamic_update_index_in_dim(models, sent, turn.write, 0), nothing
 
     total = reduce(jnp.add, sums)
     if turn.moves is None:
@@ -195,11 +214,11 @@ def advance(
 @jax.jit
 def measure(
     problem: Problem, x: Float[Array, "R G d"]
-) -> tuple[Float[Array, "R G"], Float[Array, "R G"]]:
-    """f(x) and ‖∇f(x)‖² of every run; the seeds one after another, to bound memory."""
+) -> tuple[Float[Array, "R G"], Float[Array, "R G"], Float[Array, "R G"]]:
+    """f(x), ‖∇f(x)‖² and the accuracy of every run; seeds one after another, to bound memory."""
 
-    def one(x: Float[Array, " d"]) -> tuple[Array, Array]:
+    def one(x: Float[Array, " d"]) -> tuple[Array, Array, Array]:
         value, gradient = problem.value_and_grad(x)
-        return value, jnp.vdot(gradient, gradient)
+        return value, jnp.vdot(gradient, gradient), problem.accuracy(x)
 
     return jax.lax.map(jax.vmap(one), x)

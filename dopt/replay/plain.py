@@ -12,11 +12,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from compressors import Message, message_key
+from compressors import Compressor, Message, message_key
 from dopt.errors import ConfigurationError
-from dopt.methods import Job, Memory, Method, Server, job_key, streams
+from dopt.methods import Job, Memory, Method, Server, job_key, round_key, streams
 from dopt.problems import Problem
 from dopt.schedule import Arrivals, Listed
 
@@ -29,22 +29,33 @@ class Functions:
     method: Method
 
     def work(
-        self, memory: Memory, models: tuple[Array, ...], job: Job, *, run: PRNGKeyArray
+        self,
+        memory: Memory,
+        models: tuple[Array, ...],
+        job: Job,
+        version: int,
+        *,
+        run: PRNGKeyArray,
     ) -> tuple[Memory, Message]:
-        """One job: the worker's new memory, and its m messages (leading axis m)."""
-        memory, messages = _work(self.problem, self.method, memory, models, job, run)
+        """One job at a version: the worker's new memory, and its m messages (leading axis m)."""
+        coin = round_key(run, jnp.asarray(version, jnp.int32))
+        memory, messages = _work(self.problem, self.method, memory, models, job, run, coin)
         sent = 1 if job.dense else int(job.messages)
         return memory, jax.tree.map(lambda a: a[:sent], messages)
 
     def absorb(
-        self, total: Array, messages: Message, job: Job, *, run: PRNGKeyArray
+        self, total: Array, messages: Message, job: Job, version: int, *, run: PRNGKeyArray
     ) -> Float[Array, " d"]:
         """The step's weighted sum after one more job's messages."""
-        return _absorb(self.method, total, messages, job, run)
+        coin = round_key(run, jnp.asarray(version, jnp.int32))
+        return _absorb(self.method, total, messages, job, run, coin)
 
-    def step(self, server: Server, total: Array, dense: bool) -> Server:
-        """The server moves."""
-        return _step(self.method, server, total, jnp.asarray(dense))
+    def step(
+        self, server: Server, total: Array, phase: int, k: int, *, run: PRNGKeyArray
+    ) -> tuple[Server, Float[Array, " D"]]:
+        """The server moves in step k; its new state and what it sends out."""
+        coin = round_key(run, jnp.asarray(k, jnp.int32))
+        return _step(self.method, server, total, jnp.asarray(phase, jnp.int32), coin)
 
 
 @jax.jit
@@ -55,27 +66,29 @@ def _work(
     models: tuple[Array, ...],
     job: Job,
     run: PRNGKeyArray,
+    coin: PRNGKeyArray,
 ) -> tuple[Memory, Message]:
     noise, stream = streams(job_key(run, job.worker, job.job))
-    vector = method.uplink(problem, memory, models, job, key=noise)
+    memory, vector = method.uplink(problem, memory, models, job, key=noise)
     if job.dense:
-        return method.remember(memory, vector, vector), {"values": vector[None]}
+        return method.remember(memory, vector, vector, job), {"values": vector[None]}
+    compressor = method.sender(job, coin=coin)
 
     def send(j: Any) -> Message:
-        return method.compressor.encode(vector, key=message_key(stream, j))
+        return compressor.encode(vector, key=message_key(stream, j))
 
     messages = jax.vmap(send)(jnp.arange(job.most_messages))
-    received = _mean(method, messages, job.messages, stream, len(vector))
-    return method.remember(memory, vector, received), messages
+    received = _mean(compressor, messages, job.messages, stream, len(vector))
+    return method.remember(memory, vector, received, job), messages
 
 
 def _mean(
-    method: Method, messages: Message, m: Array, stream: PRNGKeyArray, d: int
+    compressor: Compressor, messages: Message, m: Array, stream: PRNGKeyArray, d: int
 ) -> Float[Array, " d"]:
     """The mean of the first `m` messages of a job."""
 
     def receive(j: Any, message: Message) -> Array:
-        return method.compressor.decode(message, key=message_key(stream, j), d=d)
+        return compressor.decode(message, key=message_key(stream, j), d=d)
 
     count = jax.tree.leaves(messages)[0].shape[0]
     vectors = jax.vmap(receive)(jnp.arange(count), messages)
@@ -85,23 +98,31 @@ def _mean(
 
 @jax.jit
 def _absorb(
-    method: Method, total: Array, messages: Message, job: Job, run: PRNGKeyArray
+    method: Method,
+    total: Array,
+    messages: Message,
+    job: Job,
+    run: PRNGKeyArray,
+    coin: PRNGKeyArray,
 ) -> Float[Array, " d"]:
     _, stream = streams(job_key(run, job.worker, job.job))
     if job.dense:
         received = messages["values"][0]
     else:
-        received = _mean(method, messages, job.messages, stream, len(total))
+        received = _mean(method.sender(job, coin=coin), messages, job.messages, stream, len(total))
     return total + job.weight.astype(total.dtype) * received
 
 
 @jax.jit
-def _step(method: Method, server: Server, total: Array, dense: Bool[Array, ""]) -> Server:
-    return method.step(server, total, dense)
+def _step(
+    method: Method, server: Server, total: Array, phase: Int[Array, ""], coin: PRNGKeyArray
+) -> tuple[Server, Float[Array, " D"]]:
+    server = method.step(server, total, phase, coin=coin)
+    return server, method.broadcast(server)
 
 
-def single_job(row: Arrivals) -> Job:
-    """The job of one row of a schedule, with the exact number of messages as its bound."""
+def single_job(row: Arrivals, n: int) -> Job:
+    """The job of one row of a schedule of n workers, with the exact number of messages as bound."""
     dense = bool(row.dense) or int(row.messages) == 0
     return Job(
         jnp.asarray(row.worker),
@@ -109,8 +130,10 @@ def single_job(row: Arrivals) -> Job:
         jnp.asarray(row.gradients),
         jnp.asarray(row.messages),
         jnp.asarray(row.weight),
+        n=n,
         dense=dense,
-        most_gradients=1 << max(int(row.gradients) - 1, 0).bit_length(),
+        phase=int(row.phase),
+        most_gradients=int(row.gradients) and 1 << (int(row.gradients) - 1).bit_length(),
         most_messages=1 if dense else int(row.messages),
     )
 
@@ -134,26 +157,28 @@ def plain_replay(
     x = problem.start() if x0 is None else x0
     server, memory = functions.method.start(x), functions.method.init(x)[1]
     memories = [memory] * schedule.n
-    models, total = [x], jnp.zeros_like(x)
+    models, sent, total = [x], [functions.method.broadcast(server)], jnp.zeros_like(x)
     a = schedule.arrivals
     for index in range(len(a.step)):
         row = Arrivals(*(column[index] for column in a))
         if row.weight or method.stateful:
-            job = single_job(row)
-            read = versions(models, int(row.version), method.reads)
-            worker = int(row.worker)
-            memories[worker], messages = functions.work(memories[worker], read, job, run=run)
+            job, version, worker = single_job(row, schedule.n), int(row.version), int(row.worker)
+            read = versions(sent, version, method.reads)
+            memories[worker], messages = functions.work(
+                memories[worker], read, job, version, run=run
+            )
             if row.weight:
-                total = functions.absorb(total, messages, job, run=run)
+                total = functions.absorb(total, messages, job, version, run=run)
         if index + 1 == len(a.step) or a.step[index + 1] > row.step:
-            server = functions.step(server, total, bool(row.dense))
+            server, out = functions.step(server, total, int(row.phase), int(row.step), run=run)
             models.append(server.x)
+            sent.append(out)
             total = jnp.zeros_like(total)
     return models
 
 
 def versions(models: Sequence[Array], version: int, reads: int) -> tuple[Array, ...]:
-    """The model of a version and those before it, newest first."""
+    """What was sent out as a version and those before it, newest first."""
     return tuple(models[max(version - back, 0)] for back in range(reads))
 
 

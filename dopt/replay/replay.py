@@ -143,10 +143,12 @@ def replay(
     feeder = Feeder(schedule, method.reads, choose(schedule, method.stateful, by))
     each = run_bytes(problem, method, schedule, feeder.slots)
     value = np.full((len(data_seeds), len(sizes), len(steps)), np.nan)
-    norm2, x = value.copy(), np.zeros((*value.shape[:2], problem.d), first.dtype)
+    norm2, accuracy = value.copy(), value.copy()
+    x = np.zeros((*value.shape[:2], problem.d), first.dtype)
     for r, g in _passes(data_seeds, sizes, each, _memory()):
         runner = _Pass(problem, method, feeder, first, sizes[g], data_seeds[r])
-        for m, (value[r, g, m], norm2[r, g, m]) in enumerate(runner.run(steps, stopping)):
+        for m, measured in enumerate(runner.run(steps, stopping)):
+            value[r, g, m], norm2[r, g, m], accuracy[r, g, m] = measured
             progress = Progress(int(steps[m]), int(steps[-1]), norm2[r, g, : m + 1])
             if on_record is not None and on_record(progress):
                 break
@@ -154,7 +156,7 @@ def replay(
         x[r, g] = np.asarray(runner.x)
     # A model beyond the range of floats stays there: what it measures afterwards is no progress.
     lost = np.logical_or.accumulate(~(np.isfinite(value) & np.isfinite(norm2)), axis=-1)
-    value[lost] = norm2[lost] = np.nan
+    value[lost] = norm2[lost] = accuracy[lost] = np.nan
     f_star = problem.f_star
     totals = schedule.steps
     return Trace(
@@ -168,6 +170,7 @@ def replay(
         value=value[..., : len(steps)],
         gap=value[..., : len(steps)] - (np.nan if f_star is None else f_star.value),
         grad_norm2=norm2[..., : len(steps)],
+        accuracy=accuracy[..., : len(steps)],
         x=x,
     )
 
@@ -203,7 +206,7 @@ class _Pass:
     def run(
         self, steps: npt.NDArray[np.int64], stopping: Callable[[], bool]
     ) -> Iterator[tuple[npt.NDArray, ...]]:
-        """Yields f and ‖∇f‖² of every run at each record, until it is asked to stop."""
+        """Yields f, ‖∇f‖² and accuracy of every run at each record, until it is asked to stop."""
         yield self._measured()
         spans = list(zip(steps[:-1].tolist(), steps[1:].tolist(), strict=True))
         turns = [self.feeder.turns(*span) for span in spans]
@@ -244,5 +247,4 @@ class _Pass:
         return self.carry.server.x.reshape(len(self.keys), len(self.sizes), -1)
 
     def _measured(self) -> tuple[npt.NDArray, ...]:
-        value, norm2 = measure(self.problem, self.x)
-        return np.asarray(value, float), np.asarray(norm2, float)
+        return tuple(np.asarray(column, float) for column in measure(self.problem, self.x))

@@ -44,12 +44,14 @@ def test_bounds_of_gradients_and_messages_change_nothing():
         job = Job(
             *(jnp.int32(v) for v in (2, 5, 3, 2)),
             jnp.float64(1.0),
+            n=N,
             dense=False,
+            phase=0,
             most_gradients=most_gradients,
             most_messages=most_messages,
         )
         key = job_key(jax.random.key(0), job.worker, job.job)
-        return method.work(problem, (), (x,), job, key=key)[1]
+        return method.work(problem, (), (x,), job, key=key, coin=key)[1]
 
     exact = sent(3, 2)
     for bounds in ((4, 2), (3, 5), (16, 64)):

@@ -70,17 +70,17 @@ def test_the_error_of_the_estimator_shrinks_by_1_minus_p_in_expectation():
     x, moved, g = (jnp.asarray(rng.standard_normal(D)) for _ in range(3))
     policy = method.policy(costs_for(method, problem), D)
     draws = 4000
-    coins = np.array([policy.coins(2, seed)[1] for seed in range(draws)])
+    coins = np.array([policy.choices(2, seed)[1] == 1 for seed in range(draws)])
     assert abs(coins.mean() - P) < 5 * np.sqrt(P * (1 - P) / draws)
 
     def estimator(key, dense):
         jobs = Job(
             jnp.arange(N), jnp.full(N, 7), jnp.ones(N, int), jnp.ones(N, int), jnp.full(N, 1 / N),
-            dense=dense, most_gradients=1, most_messages=1,
+            n=N, dense=dense, phase=int(dense), most_gradients=1, most_messages=1,
         )  # fmt: skip
         keys = jax.vmap(lambda i: job_key(key, i, jnp.int32(7)))(jnp.arange(N))
-        _, total = method.gather(problem, (), (moved, x), jobs, keys=keys)
-        return method.estimate(g, total, jnp.asarray(dense))[0]
+        _, total = method.gather(problem, (), (moved, x), jobs, keys=keys, coin=key)
+        return method.estimate(g, total, jnp.int32(dense))[0]
 
     @jax.jit
     def estimators(keys, coins):

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from families import METHODS, STEPS, cluster, costs_for, listed, run, schedule_for
+from families import METHODS, STEPS, N, cluster, costs_for, listed, run, schedule_for
 from oracles import event_loop
 
 from dopt.errors import ConfigurationError
-from dopt.replay.plain import Functions, message_bits, plain_replay, single_job, versions
+from dopt.replay.plain import Functions, message_bits, plain_replay, single_job
 from dopt.schedule import Arrivals
 
 
@@ -27,13 +27,13 @@ def test_the_bits_of_a_schedule_are_the_sizes_of_its_messages(name):
     problem, method, schedule, models, *_ = run(name)
     functions = Functions(problem, replace(method, step_size=jnp.asarray(method.step_size)))
     memory, arrivals = method.init(problem.start())[1], listed(schedule).arrivals
-    kinds = np.stack([arrivals.gradients, arrivals.messages, arrivals.dense], axis=1)
+    kinds = np.stack([arrivals.gradients, arrivals.messages, arrivals.dense, arrivals.phase], axis=1)
     bits = np.zeros(len(kinds), np.int64)
+    read = (method.broadcast(functions.method.start(problem.start())),) * method.reads
     for kind in np.unique(kinds, axis=0):
         of_kind = np.flatnonzero((kinds == kind).all(axis=1))
         row = Arrivals(*(column[of_kind[-1]] for column in arrivals))
-        read = versions(list(jnp.asarray(models)), int(row.version), method.reads)
-        _, messages = functions.work(memory, read, single_job(row), run=jax.random.key(3))
+        _, messages = functions.work(memory, read, single_job(row, N), 5, run=jax.random.key(3))
         bits[of_kind] = message_bits(messages) if row.messages else 0
     assert len(bits) > STEPS or name.startswith(("async", "sgd"))
     sent = np.bincount(arrivals.step, weights=bits, minlength=STEPS)

@@ -20,7 +20,7 @@ def test_all_ways_give_the_numbers_of_the_plain_replay(name):
     problem, method, schedule, models, value, grad_norm2 = run(name)
     written = listed(schedule)
     ways = [(schedule, "auto"), (written, "events")]
-    if name in ("qsgd", "shadowheart", "ef21", "marina"):
+    if name in ("qsgd", "shadowheart", "ef21", "marina-correlated", "power-sgd", "ef21-pp"):
         ways.append((written, "rounds"))
     for way, by in ways:
         trace = replay(problem, method, way, records=EVERY, by=by)

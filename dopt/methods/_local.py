@@ -1,0 +1,60 @@
+"""What a worker computes of its own f_i in a round: the exact gradient, or a mean of b draws."""
+
+from typing import ClassVar
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from dopt.errors import ConfigurationError
+from dopt.methods._base import Memory, Method
+from dopt.methods._job import Job
+from dopt.problems import Problem
+
+
+def check_batch(batch: int | None) -> None:
+    """Raises `ConfigurationError` unless a gradient is exact (`None`) or a mean of b ≥ 1 draws."""
+    if batch is not None and batch < 1:
+        raise ConfigurationError(
+            f"batch = {batch} stochastic gradients have no mean; give at least 1, or None for "
+            "exact gradients"
+        )
+
+
+def local_gradient(
+    problem: Problem,
+    x: Float[Array, " d"],
+    worker: Int[Array, ""],
+    batch: int | None,
+    key: PRNGKeyArray,
+) -> Float[Array, " d"]:
+    """∇f_i(x), or the mean of some stochastic gradients; two models at one key share samples."""
+    if batch is None:
+        return problem.local_grad(x, worker)
+    total = problem.grad_sum(x, jnp.int32(batch), key=key, worker=worker, most=batch)
+    return total / batch
+
+
+class Shifted(Method):
+    """A method with a memory g_i on every worker and g, their mean, on the server.
+
+    g_i moves by what arrives of worker i, g by the weighted sum of it.
+    """
+
+    stateful: ClassVar[bool] = True
+
+    def init(self, x: Float[Array, " d"]) -> tuple[Memory, Memory]:
+        """On the server g = 0, on every worker g_i = 0."""
+        return jnp.zeros_like(x), jnp.zeros_like(x)
+
+    def remember(
+        self, memory: Memory, vector: Float[Array, " d"], received: Float[Array, " d"], job: Job
+    ) -> Memory:
+        """g_i + c_i."""
+        return memory + received
+
+    def estimate(
+        self, memory: Memory, total: Float[Array, " d"], phase: Int[Array, ""]
+    ) -> tuple[Float[Array, " d"], Memory]:
+        """The new g: g + (1/n) Σ c_i."""
+        g = memory + total
+        return g, g

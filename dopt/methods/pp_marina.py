@@ -1,0 +1,80 @@
+"""PP-MARINA: MARINA where only r of the n workers take part in compressed rounds.
+
+    for k = 0, 1, ...:
+        1. one coin for all: c^k = 1 with probability p, and c^0 = 1
+        2. if c^k = 1, every worker sends ∇f_i(x^k), dense; else r workers, drawn without
+           replacement, send Q_i(∇f_i(x^k) − ∇f_i(x^{k−1}))
+        3. the server sets g^k = (1/n) Σ of these if c^k = 1, else g^{k−1} + (1/r) Σ of these,
+           and x^{k+1} = x^k − γ g^k
+
+| letter | meaning |
+|---|---|
+| γ | `step_size`; theory: that of MARINA with the A and B of a sample, `sampled_ab` |
+| p | probability of a full round |
+| r | `participants` |
+
+Source: Gorbunov, Burlachenko, Li, Richtárik, "MARINA", 2021 (arXiv 2102.07845), Algorithm 4, which
+draws with replacement: without, the variance is never larger. With r = n it is MARINA.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import jax
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from compressors import Unbiased
+from dopt.costs import Costs
+from dopt.methods._base import Memory, Optimizer
+from dopt.methods._job import Job
+from dopt.methods.marina import FULL, Differences
+from dopt.policies import Policy, SampledRounds, pattern
+from dopt.problems import Constants, Problem
+from dopt.theory import marina_step_size, sampled_ab
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class PPMARINA(Differences):
+    """MARINA with partial participation; compressors are independent."""
+
+    name: ClassVar[str] = "PP-MARINA"
+    step_size: Any
+    compressor: Unbiased = field(metadata={"static": True})
+    p: float = field(metadata={"static": True})
+    participants: int = field(metadata={"static": True})
+    optimizer: Optimizer = field(default=optax.sgd, metadata={"static": True})
+
+    def policy(self, costs: Costs, d: int) -> Policy:
+        """Rounds of sampled workers, full ones of all by the shared coin."""
+        self.check(d, costs.n)
+        everyone = range(costs.n)
+        return SampledRounds(
+            usual=pattern(everyone, gradients=2, weight=1.0 / self.participants),
+            r=self.participants,
+            full=pattern(everyone, gradients=1, dense=True, weight=1.0 / costs.n),
+            p=self.p,
+        )
+
+    def uplink(
+        self,
+        problem: Problem,
+        memory: Memory,
+        models: tuple[Float[Array, " D"], ...],
+        job: Job,
+        *,
+        key: PRNGKeyArray,
+    ) -> tuple[Memory, Float[Array, " d"]]:
+        """∇f_i(x^k), less ∇f_i(x^{k−1}) in a compressed round."""
+        gradient = problem.local_grad(models[0], job.worker)
+        if job.phase == FULL:
+            return memory, gradient
+        return memory, gradient - problem.local_grad(models[1], job.worker)
+
+    def theory_step_size(self, constants: Constants, d: int, n: int) -> float:
+        """γ of MARINA with A and B of a sample."""
+        L, L_plus, L_pm = (constants.need(name, self.name) for name in ("L", "L_plus", "L_pm"))
+        r = self.participants
+        A, B = sampled_ab(self.compressor.omega(d).value / r, 0.0, n, r)
+        return marina_step_size(L, L_plus, L_pm, A, B, self.p)
