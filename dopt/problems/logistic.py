@@ -1,61 +1,74 @@
-"""Binary logistic regression, each worker with its own part of the data or all with the same.
+"""Binary linear classification, each worker with its own part of the data or all with the same.
 
-    f_i(x) = (1/m) Σ_j log(1 + exp(−b_ij ⟨a_ij, x⟩)) + (l2/2)‖x‖²,   f = (1/n) Σ f_i,   b_ij = ±1
+    f_i(x) = (1/m_i) Σ_j φ(b_ij ⟨a_ij, x⟩) + r(x),   f = (1/n) Σ f_i,   b_ij = ±1
+
+φ is the loss of logistic regression or a nonconvex one, r a ridge, a nonconvex regularizer, or both
+(see `dopt.problems.losses`). Workers count alike however many samples they have.
 
 Noise: one stochastic gradient averages `batch` samples of the worker's part, drawn uniformly with
 replacement; with `batch=None` every gradient is ∇f_i, exact.
 
-Constants, all bounds (sigma2 = 0 is exact): the Hessian of a sample is p(1 − p) a aᵀ ⪯ ¼ a aᵀ, so
+Constants: see `dopt.problems._margin_constants`.
 
-* L_i ≤ ¼ λ_max(A_iᵀA_i / m) + l2, and the same for L with all data; L_plus² ≤ (1/n) Σ L_i², and
-  L_pm ≤ L_plus (0 where the data are shared);
-* sigma2 ≤ max_i mean_j ‖a_ij‖² / batch: a sample's gradient is at most ‖a_ij‖ long;
-* f* ≥ 0; mu ≥ l2, unknown for l2 = 0.
+Sources: the experiments of MARINA (Gorbunov, Burlachenko, Li, Richtárik, 2021, arXiv 2102.07845)
+and of the compressed methods after it.
 """
 
-import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import isfinite, sqrt
+from math import isfinite
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Int32, Int64, Key, PRNGKeyArray
 
 from compressors import Constant
+from dopt.data import Samples
 from dopt.errors import ConfigurationError
 from dopt.problems._base import Constants, Problem
+from dopt.problems._cut import cut
 from dopt.problems._dtype import float_dtype
-from dopt.problems._parts import per_worker
-from dopt.problems._products import combined, rows_times
+from dopt.problems._margin_constants import margin_constants
+from dopt.problems._margin_passes import (
+    local_grad,
+    losses_and_grad,
+    mean_loss,
+    rights,
+    sampled_grad,
+    sum_of_parts,
+)
+from dopt.problems._rows import DenseRows, dense_rows
 from dopt.problems._sampling import sum_over_batches
-
-
-AT_ONCE = 2**25 if jax.__version_info__ < (0, 12) else sys.maxsize
-"""Bytes of data up to which a pass takes all of them at once: about a last-level cache, or any
-number where XLA reads blocks of rows on all cores faster than one core reads them once."""
-
-CHUNK = 2**22
-"""Bytes of larger data taken at a time, so that the second product finds them in a near cache."""
+from dopt.problems._tiles import layout
+from dopt.problems.losses import LogLoss, MarginLoss, Regularizer
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
 class LogisticRegression(Problem):
-    """Logistic regression with a ridge; built by `from_arrays`, which checks the data."""
+    """A linear classifier; built by `from_arrays` or `from_samples`, which check the data."""
 
     name: ClassVar[str] = "logistic"
 
-    features: Float[Array, "parts m d"]
-    labels: Float[Array, "parts m"]
+    rows: DenseRows
+    labels: Float[Array, "T B"]
+    shares: Float[Array, "T B"]
+    """1/m_i for the samples of worker i, 0 where a tile is filled up."""
+    owners: Int32[Array, " T"]
+    """The worker of each tile."""
+    firsts: Int32[Array, " parts"]
+    """The first tile of each worker."""
+    sizes: Int32[Array, " parts"]
+    """m_i."""
     d: int = field(metadata={"static": True})
     dtype: Any = field(metadata={"static": True})
     n: int | None = field(metadata={"static": True})
     batch: int | None = field(metadata={"static": True})
-    l2: float = field(metadata={"static": True})
+    loss: MarginLoss = field(metadata={"static": True})
+    regularizer: Regularizer = field(metadata={"static": True})
 
     @classmethod
     def from_arrays(
@@ -64,23 +77,30 @@ class LogisticRegression(Problem):
         labels: Float[np.ndarray, " labels"],
         *,
         n: int | None = None,
+        parts: Sequence[Int64[np.ndarray, " m_i"]] | None = None,
         batch: int | None = 1,
+        loss: MarginLoss = LogLoss(),  # noqa: B008
         l2: float = 0.0,
+        nonconvex: float = 0.0,
         dtype: Any = jnp.float32,
     ) -> "LogisticRegression":
-        """The regression of labels ±1 on features.
+        """The classification of samples with labels ±1.
 
         Args:
             features: a sample a row.
             labels: −1 or 1.
             n: workers with a part of the data each, cut in their order into equal parts; by
                 default all workers share all data.
+            parts: in place of `n`, the samples of each worker (see `dopt.data.splits`).
             batch: samples that one stochastic gradient averages; `None` for exact gradients.
+            loss: φ.
             l2: the factor of the ridge ½‖x‖².
+            nonconvex: the factor of Σ x_k²/(1 + x_k²).
             dtype: of the model and the data.
 
         Raises:
-            ConfigurationError: labels other than ±1, parts of unequal size, a bad batch or l2.
+            ConfigurationError: labels other than ±1, parts of unequal size for `n`, parts that are
+                empty or overlap, a bad batch, l2 or nonconvex.
         """
         samples, d = features.shape
         odd = labels[(labels != 1) & (labels != -1)]
@@ -90,52 +110,47 @@ class LogisticRegression(Problem):
             raise ConfigurationError(
                 f"{samples} samples have {len(labels)} labels; give one for each"
             )
-        if n is not None and (n < 1 or samples % n != 0):
-            raise ConfigurationError(
-                f"n = {n} does not cut {samples} samples into equal parts; take another n"
-                + (f", or leave out the last {samples % n} samples" if n > 0 else "")
-            )
         if batch is not None and batch < 1:
             raise ConfigurationError(f"batch = {batch}; a gradient averages at least one sample")
-        if not (l2 >= 0 and isfinite(l2)):
-            raise ConfigurationError(f"l2 = {l2}; the ridge is finite and at least 0")
-        dtype, parts = float_dtype(dtype), n or 1
+        for letter, factor in (("l2", l2), ("nonconvex", nonconvex)):
+            if not (factor >= 0 and isfinite(factor)):
+                raise ConfigurationError(
+                    f"{letter} = {factor}; a regularizer's factor is finite and at least 0"
+                )
+        dtype = float_dtype(dtype)
+        division, order = cut(samples, n, parts)
+        sizes = np.asarray(division.sizes, np.int64)
+        places, owners = layout(order, sizes, d * dtype.itemsize)
+        there = places >= 0
         return cls(
-            features=jnp.asarray(features.reshape(parts, -1, d), dtype),
-            labels=jnp.asarray(labels.reshape(parts, -1), dtype),
+            rows=dense_rows(features, places, dtype),
+            labels=jnp.asarray(np.where(there, labels[places], 1), dtype),
+            shares=jnp.asarray(np.where(there, 1 / sizes[owners][:, None], 0), dtype),
+            owners=jnp.asarray(owners, jnp.int32),
+            firsts=jnp.asarray(np.searchsorted(owners, np.arange(len(sizes))), jnp.int32),
+            sizes=division.sizes,
             d=d,
             dtype=dtype,
-            n=n,
+            n=n if parts is None else len(parts),
             batch=batch,
-            l2=l2,
+            loss=loss,
+            regularizer=Regularizer(l2, nonconvex),
         )
+
+    @classmethod
+    def from_samples(cls, samples: Samples, **options: Any) -> "LogisticRegression":
+        """The same for a LIBSVM set; `options` are those of `from_arrays`."""
+        return cls.from_arrays(samples.dense(), samples.labels, **options)
 
     @cached_property
     def constants(self) -> Constants:
-        """Bounds, from the largest eigenvalues of the data."""
-        parts = np.asarray(self.features, np.float64)
-        rows = parts.reshape(-1, self.d)
-        top = [_top_eigenvalue(part) / 4 + self.l2 for part in parts]
-        plus = Constant(sqrt(np.mean(np.square(top))), "bound", "the mean of the squares of L_i")
-        largest = float(np.max(np.mean(np.sum(parts**2, axis=2), axis=1)))
-        return Constants(
-            L=Constant(_top_eigenvalue(rows) / 4 + self.l2, "bound", "p(1 - p) <= 1/4"),
-            L_max=Constant(max(top), "bound", "p(1 - p) <= 1/4"),
-            L_plus=plus,
-            L_pm=plus if self.n else Constant(0.0, "exact", "all workers have the same f"),
-            mu=Constant(self.l2, "bound", "the ridge alone") if self.l2 > 0 else None,
-            sigma2=(
-                Constant(0.0, "exact", "exact gradients")
-                if self.batch is None
-                else Constant(largest / self.batch, "bound", "the second moment")
-            ),
-            f_star=self.f_star,
-        )
+        """Bounds, from eigenvalues of the data."""
+        return margin_constants(self)
 
     @property
     def f_star(self) -> Constant:
         """At least 0."""
-        return Constant(0.0, "bound", "a logistic loss is never negative")
+        return Constant(0.0, "bound", "neither the loss nor the regularizer is negative")
 
     def start(self) -> Float[Array, " d"]:
         """Zero."""
@@ -143,16 +158,26 @@ class LogisticRegression(Problem):
 
     def value(self, x: Float[Array, " d"]) -> Float[Array, ""]:
         """f(x) over all data."""
-        loss = self._pass(lambda a, b, _: jnp.sum(_losses(a, b, x)), self._ones())
-        return loss / self.labels.size + self.l2 / 2 * jnp.vdot(x, x)
+        return mean_loss(self, x) + self.regularizer.value(x)
 
     def grad(self, x: Float[Array, " d"]) -> Float[Array, " d"]:
         """∇f(x) over all data."""
-        return self._weighted(x, self._ones() / self.labels.size) + self.l2 * x
+        return self.value_and_grad(x)[1]
+
+    def value_and_grad(self, x: Float[Array, " d"]) -> tuple[Float[Array, ""], Float[Array, " d"]]:
+        """Both, with one pass over the data."""
+        both = losses_and_grad(self, x)
+        return both[0] + self.regularizer.value(x), both[1:] + self.regularizer.grad(x)
+
+    def accuracy(self, x: Float[Array, " d"]) -> Float[Array, ""]:
+        """The share of all samples with b⟨a, x⟩ > 0, each counted once."""
+        return rights(self, x) / jnp.sum(self.sizes).astype(x.dtype)
 
     def local_grad(self, x: Float[Array, " d"], worker: Int[Array, ""]) -> Float[Array, " d"]:
         """∇f_i(x); ∇f(x) where the data are shared."""
-        return self.grad(x) if self.n is None else _local_grad(self, x, worker)
+        if self.n is None:
+            return self.grad(x)
+        return local_grad(self, x, worker) + self.regularizer.grad(x)
 
     def stochastic_grad(
         self, x: Float[Array, " d"], *, key: PRNGKeyArray, worker: Int[Array, ""]
@@ -189,116 +214,28 @@ class LogisticRegression(Problem):
     ) -> Float[Array, " d"]:
         """All jobs' samples stacked, their weights in the residuals: two products a pass."""
         each = weights * counts.astype(weights.dtype)
-        if self.batch is None and self.n is None:
-            return jnp.sum(each) * self.grad(x)
+        ridge = jnp.sum(each) * self.regularizer.grad(x)
+        if self.n is None:
+            workers = jnp.zeros_like(workers)
         if self.batch is None:
-            return self._sum_of_parts(x, each, workers)
-        parts, size = self.labels.shape
-        rows = self.features.reshape(-1, self.d)
-        labels = self.labels.reshape(-1)
-        batch = self.batch
+            return sum_of_parts((self, each, workers), x) + ridge
+        batch, height = self.batch, self.labels.shape[1]
 
         def one_pass(
             indices: Int[Array, "R batch"], shares: Float[Array, " R"]
         ) -> Float[Array, " d"]:
             drawn = indices.reshape(-1)
-            a = rows.at[drawn].get(mode="promise_in_bounds")
-            b = labels.at[drawn].get(mode="promise_in_bounds")
-            return (jnp.repeat(shares / batch, batch) * _slopes(a, b, x)) @ a
+            return sampled_grad((self, drawn, jnp.repeat(shares / batch, batch)), x)
 
         total = sum_over_batches(
             one_pass,
             jnp.zeros_like(x),
             counts,
             weights,
-            workers * size if parts > 1 else jnp.zeros_like(workers),
+            self.firsts[workers] * height,
             keys=keys,
-            population=size,
+            population=self.sizes[workers],
             batch=batch,
             most=most,
         )
-        return total + self.l2 * jnp.sum(each) * x
-
-    def _sum_of_parts(
-        self, x: Float[Array, " d"], each: Float[Array, " P"], workers: Int[Array, " P"]
-    ) -> Float[Array, " d"]:
-        """Σ_p each[p]·∇f_{workers[p]}(x)."""
-        parts, size = self.labels.shape
-        if len(workers) >= parts:
-            share = jnp.zeros(parts, x.dtype).at[workers].add(each) / size
-            total = self._weighted(x, jnp.broadcast_to(share[:, None], self.labels.shape))
-        else:
-            a = self.features.at[workers].get(mode="promise_in_bounds").reshape(-1, self.d)
-            b = self.labels.at[workers].get(mode="promise_in_bounds").reshape(-1)
-            total = (jnp.repeat(each / size, size) * _slopes(a, b, x)) @ a
-        return total + self.l2 * jnp.sum(each) * x
-
-    def _weighted(
-        self, x: Float[Array, " d"], shares: Float[Array, "parts m"]
-    ) -> Float[Array, " d"]:
-        """Σ shares · (the gradient of the loss of a sample), over all samples."""
-        return self._pass(lambda a, b, shares: combined(shares * _slopes(a, b, x), a), shares)
-
-    def _ones(self) -> Float[Array, "parts m"]:
-        return jnp.ones(self.labels.shape, self.dtype)
-
-    def _pass(
-        self,
-        part: Callable[
-            [Float[Array, "S d"], Float[Array, " S"], Float[Array, " S"]], Float[Array, "*out"]
-        ],
-        shares: Float[Array, "parts m"],
-    ) -> Float[Array, "*out"]:
-        """The sum of `part` over all samples: in one go, or in chunks where the data are large."""
-        samples, row = self.labels.size, self.d * self.dtype.itemsize
-        rows = _chunk_rows(samples, row) if samples * row > AT_ONCE else samples
-        pieces = (
-            self.features.reshape(-1, rows, self.d),
-            self.labels.reshape(-1, rows),
-            shares.reshape(-1, rows),
-        )
-        if rows == samples:
-            return part(*(piece[0] for piece in pieces))
-        zero = jax.tree.map(jnp.zeros_like, jax.eval_shape(part, *(p[0] for p in pieces)))
-        return jax.lax.scan(lambda total, piece: (total + part(*piece), None), zero, pieces)[0]
-
-
-def _slopes(
-    a: Float[Array, "S d"], b: Float[Array, " S"], x: Float[Array, " d"]
-) -> Float[Array, " S"]:
-    """The derivative of the loss of each sample by its margin ⟨a, x⟩."""
-    return -b * jax.nn.sigmoid(-b * rows_times(a, x))
-
-
-def _losses(
-    a: Float[Array, "S d"], b: Float[Array, " S"], x: Float[Array, " d"]
-) -> Float[Array, " S"]:
-    return jax.nn.softplus(-b * (a @ x))
-
-
-def _one(problem: Any, x: Float[Array, " d"], worker: Int[Array, ""]) -> Float[Array, " d"]:
-    a, b = problem.features[worker], problem.labels[worker]
-    return (_slopes(a, b, x) / len(b)) @ a + problem.l2 * x
-
-
-def _every(problem: Any, x: Float[Array, " d"]) -> Float[Array, "n d"]:
-    parts, size = problem.labels.shape
-    slopes = _slopes(problem.features.reshape(-1, problem.d), problem.labels.reshape(-1), x)
-    each = jax.vmap(jnp.matmul)(slopes.reshape(parts, size) / size, problem.features)
-    return each + problem.l2 * x[None, :]
-
-
-_local_grad = per_worker(_one, _every)
-
-
-def _chunk_rows(samples: int, row: int) -> int:
-    """The largest divisor of `samples` that fits a chunk; all, where chunks would be tiny."""
-    most = max(1, CHUNK // row)
-    rows = max(r for r in range(1, most + 1) if samples % r == 0)
-    return rows if rows >= most // 8 else samples
-
-
-def _top_eigenvalue(rows: Float[np.ndarray, "N d"]) -> float:
-    """λ_max(AᵀA / N), from the smaller Gram matrix."""
-    gram = rows.T @ rows if rows.shape[0] > rows.shape[1] else rows @ rows.T
-    return float(np.linalg.eigvalsh(gram)[-1]) / len(rows)
+        return total + ridge

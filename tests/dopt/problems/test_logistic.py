@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dopt.errors import ConfigurationError
-from dopt.problems import LogisticRegression, logistic
+from dopt.problems import LogisticRegression, _tiles
 
 
 N, M, D = 6, 8, 5
@@ -64,7 +64,7 @@ def test_all_workers_side_by_side_gather_no_data(made_by):
     def all_of_them(x):
         return jax.vmap(lambda i: problem.local_grad(x, i))(jnp.arange(N))
 
-    assert all(len(shape) < 3 for shape in made_by("gather", all_of_them, X))
+    assert all(M not in shape for shape in made_by("gather", all_of_them, X))
 
 
 @pytest.mark.parametrize(
@@ -131,11 +131,13 @@ def test_constants_bound_what_is_measured():
 def test_large_data_go_in_chunks(monkeypatch, n):
     whole = build(n)
     expected = whole.value(X), whole.grad(X)
-    monkeypatch.setattr(logistic, "AT_ONCE", 100)
-    monkeypatch.setattr(logistic, "CHUNK", 7 * D * 8)
-    assert logistic._chunk_rows(N * M, D * 8) == 6
-    np.testing.assert_allclose(whole.value(X), expected[0], rtol=1e-13)
-    np.testing.assert_allclose(whole.grad(X), expected[1], rtol=1e-12)
+    monkeypatch.setattr(_tiles, "AT_ONCE", 100)
+    monkeypatch.setattr(_tiles, "CHUNK", 7 * D * 8)
+    chunked = build(n)
+    assert _tiles.pass_size(*chunked.labels.shape, 1, D * 8, 8) == 1
+    assert chunked.labels.shape == ((N, M) if n else (7, 7))
+    np.testing.assert_allclose(chunked.value(X), expected[0], rtol=1e-13)
+    np.testing.assert_allclose(chunked.grad(X), expected[1], rtol=1e-12)
 
 
 @pytest.mark.parametrize(
