@@ -42,11 +42,12 @@ Nonfinite = Literal["in place", "spreads"]
 class Constant(NamedTuple):
     """A constant of theory with its standing.
 
-    `exact` means that some input attains it (`note` names it); `bound` that none exceeds it.
+    `exact` means that some input attains it (`note` names it); `bound` that none exceeds it;
+    `estimate` that it was measured at some inputs (`note` says which), and others may exceed it.
     """
 
     value: float
-    kind: Literal["exact", "bound"]
+    kind: Literal["exact", "bound", "estimate"]
     note: str
 
 
