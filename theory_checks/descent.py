@@ -23,7 +23,7 @@ from dopt.methods import Method
 from dopt.problems import Problem
 from theory_checks.estimators import ROUNDING, Comparison
 from theory_checks.lyapunov import Potential, potential
-from theory_checks.trajectories import Trajectories, record
+from theory_checks.trajectories import Trajectories, over_timelines, record
 
 
 LEAST_TIMELINES = 8
@@ -86,9 +86,9 @@ def descent(
     change = phi.value[:, 1:] - phi.q * phi.value[:, :-1] + phi.per_gradient * norm2 - allowed
     size = np.abs(phi.value).max() + np.abs(phi.per_gradient * norm2).max()
     rounding = ROUNDING * float(jnp.finfo(problem.dtype).eps) * float(size)
-    each = [_compare(column, timelines, 0.0, rounding) for column in change.T]
+    each = [over_timelines(column, timelines, 0.0, rounding) for column in change.T]
     left = phi.q ** np.arange(steps - 1, -1, -1)
-    total = _compare(change @ left, timelines, 0.0, rounding * steps)
+    total = over_timelines(change @ left, timelines, 0.0, rounding * steps)
     if phi.per_gradient:
         f_star = problem.constants.need("f_star", "the bound of the theorem")
         mean, over = norm2.mean(axis=1), phi.per_gradient * steps
@@ -97,17 +97,7 @@ def descent(
     else:
         mean = phi.value[:, -1]
         bound = phi.q**steps * phi.value[:, 0] + allowed @ left
-    rate = _compare(mean - bound, timelines, 0.0, rounding)
+    rate = over_timelines(mean - bound, timelines, 0.0, rounding)
     expected = float(bound.mean())
     rate = rate._replace(mean=rate.mean + expected, expected=expected)
     return Descent(max(each, key=lambda comparison: comparison.z), total, rate)
-
-
-def _compare(
-    runs: Float[np.ndarray, " R"], timelines: int, expected: float, rounding: float
-) -> Comparison:
-    """The mean of the runs; its error is that of means of timelines, and at least `rounding`."""
-    units = runs.reshape(timelines, -1).mean(axis=1)
-    mean = float(units.mean())
-    error = max(float(units.std(ddof=1)) / timelines**0.5, rounding)
-    return Comparison(mean, error, expected, (mean - expected) / error)

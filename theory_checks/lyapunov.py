@@ -213,8 +213,8 @@ def _dcgd(path: _Path, method: DCGD, gamma: float) -> Potential:
     best = minimiser(path.problem)
     workers = jnp.arange(path.n, dtype=jnp.int32)
     rest = np.asarray(jax.vmap(lambda i: path.problem.local_grad(best, i))(workers))
-    floor = 2 * gamma**2 * path.omega(method) / path.n * _mean_square(rest)
-    return Potential(_square(path.x - np.asarray(best)), float(floor), 0.0, 1 - gamma * mu)
+    floor = 2 * gamma**2 * path.omega(method) / path.n * float(_square(rest).mean())
+    return Potential(_square(path.x - np.asarray(best)), floor, 0.0, 1 - gamma * mu)
 
 
 def _local_sgd(path: _Path, method: LocalSGD, gamma: float) -> Potential:

@@ -16,6 +16,7 @@ from dopt.replay.loop import Carry, advance, start
 from dopt.replay.plain import check_workers
 from dopt.schedule import Listed
 from simulators import timeline
+from theory_checks.estimators import Comparison
 
 
 class Trajectories(NamedTuple):
@@ -75,6 +76,16 @@ def record(
     x, server, workers = jax.tree.map(lambda *parts: np.concatenate(parts), *runs)
     value, grad, local = jax.tree.map(np.asarray, _gradients(problem, x, everyone))
     return Trajectories(x, server, workers, value, grad, local)
+
+
+def over_timelines(
+    draws: Float[np.ndarray, " R"], timelines: int, expected: float, rounding: float
+) -> Comparison:
+    """The mean over runs; its error is that of the means of timelines, and at least `rounding`."""
+    units = draws.reshape(timelines, -1).mean(axis=1)
+    mean = float(units.mean())
+    error = max(float(units.std(ddof=1)) / timelines**0.5, rounding)
+    return Comparison(mean, error, expected, (mean - expected) / error)
 
 
 @partial(jax.jit, static_argnames=("block",))
