@@ -3,6 +3,9 @@
 from dopt.problems._base import Constants as Constants
 from dopt.problems._base import Problem as Problem
 from dopt.problems.autoencoder import LinearAutoencoder as LinearAutoencoder
+from dopt.problems.estimates import Traces as Traces
+from dopt.problems.estimates import estimate_constants as estimate_constants
+from dopt.problems.estimates import estimate_traces as estimate_traces
 from dopt.problems.from_loss import FromLoss as FromLoss
 from dopt.problems.from_loss import from_loss as from_loss
 from dopt.problems.heterogeneous_quadratics import (

@@ -1,29 +1,31 @@
 """A user's own model as a problem: a loss on a pytree of parameters, and data.
 
-    f(x) = loss(params, data),   loss = a mean over the leading axis of the data
+    f(x) = (1/n) Σ f_i(x),   f_i(x) = loss(params, the samples of worker i),   a mean over samples
 
 The model is the flat vector x of `jax.flatten_util.ravel_pytree(params)`; `unravel` goes back.
+Workers count alike however many samples they have; without parts f_i = f is the mean over all.
 
-Noise: one stochastic gradient is that of `loss` on `batch` samples, drawn uniformly with
-replacement. With `n` workers the data are cut into n equal parts in their order: worker i has
-f_i(x) = loss(params, part i), its stochastic gradients sample part i, and f is the mean of the f_i.
+Noise: one stochastic gradient is that of `loss` on `batch` samples of the worker's part, drawn
+uniformly with replacement; with `batch=None` every gradient is ∇f_i, exact.
 
 Constants are what the user gives; none is derived.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Int64
 
 from dopt.errors import ConfigurationError
-from dopt.problems._base import Constants, Problem
+from dopt.problems._base import Constants
+from dopt.problems._cut import Cut, cut
 from dopt.problems._dtype import float_dtype
-from dopt.problems._sampling import sum_over_batches
+from dopt.problems._samples import MeanOverSamples
 
 
 Loss = Callable[[Any, Any], Float[Array, ""]]
@@ -35,19 +37,24 @@ _UNKNOWN = Constants()
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
-class FromLoss(Problem):
-    """A loss, its parameters and its data; built by `from_loss`, which checks them."""
+class FromLoss(MeanOverSamples):
+    """A loss, its parameters and its data; built by `from_loss`, which checks them.
+
+    `params` is the starting point as a pytree: what `PerLeaf.like` of `compressors` takes.
+    """
 
     name: ClassVar[str] = "from_loss"
 
     params: Any
     data: Any
+    """The samples, part after part."""
+    cut: Cut
     loss: Loss = field(metadata={"static": True})
-    samples: int = field(metadata={"static": True})
+    right: Loss | None = field(metadata={"static": True})
     d: int = field(metadata={"static": True})
     dtype: Any = field(metadata={"static": True})
     n: int | None = field(metadata={"static": True})
-    batch: int = field(metadata={"static": True})
+    batch: int | None = field(metadata={"static": True})
     given: Constants = field(metadata={"static": True})
 
     @property
@@ -63,86 +70,32 @@ class FromLoss(Problem):
         """The parameters that the flat vector `x` stands for."""
         return ravel_pytree(self.params)[1](x)
 
-    def value(self, x: Float[Array, " d"]) -> Float[Array, ""]:
-        """The loss on all data."""
-        return self.loss(self.unravel(x), self.data)
+    def accuracy(self, x: Float[Array, " d"]) -> Float[Array, ""]:
+        """The mean of `right`, taken as that of the loss; NaN where there is none."""
+        if self.right is None:
+            return super().accuracy(x)
+        of = self.right
+        return self._over_all(lambda *some: self._sum(of, x, *some), self.cut.shares(x.dtype))
 
-    def grad(self, x: Float[Array, " d"]) -> Float[Array, " d"]:
-        """∇f(x) over all data."""
-        return jax.grad(self.value)(x)
+    def loss_sum(
+        self, x: Float[Array, " d"], rows: Int[Array, " S"], shares: Float[Array, " S"]
+    ) -> Float[Array, ""]:
+        """A weighted sum of losses of single samples."""
+        return self._sum(self.loss, x, rows, shares)
 
-    def value_and_grad(self, x: Float[Array, " d"]) -> tuple[Float[Array, ""], Float[Array, " d"]]:
-        """Both, with one pass forward."""
-        return jax.value_and_grad(self.value)(x)
+    def loss_and_grad_sum(
+        self, x: Float[Array, " d"], rows: Int[Array, " S"], shares: Float[Array, " S"]
+    ) -> tuple[Float[Array, ""], Float[Array, " d"]]:
+        """The same, and its gradient."""
+        return jax.value_and_grad(self.loss_sum)(x, rows, shares)
 
-    def local_grad(self, x: Float[Array, " d"], worker: Int[Array, ""]) -> Float[Array, " d"]:
-        """The gradient over the part of `worker`; over all data where there are no parts."""
-        if self.n is None:
-            return self.grad(x)
-        size = self.samples // self.n
-        part = jax.tree.map(
-            lambda a: jax.lax.dynamic_slice_in_dim(a, worker * size, size), self.data
-        )
-        return jax.grad(lambda x: self.loss(self.unravel(x), part))(x)
-
-    def stochastic_grad(
-        self, x: Float[Array, " d"], *, key: PRNGKeyArray, worker: Int[Array, ""]
-    ) -> Float[Array, " d"]:
-        """The gradient over one mini-batch: the sum of one."""
-        return self.grad_sum(x, jnp.int32(1), key=key, worker=worker, most=1)
-
-    def grad_sum(
-        self,
-        x: Float[Array, " d"],
-        count: Int[Array, ""],
-        *,
-        key: PRNGKeyArray,
-        worker: Int[Array, ""],
-        most: int,
-    ) -> Float[Array, " d"]:
-        """The sum over `count` mini-batches, one backward pass for up to 8192 samples."""
-        one = jnp.ones(1, x.dtype)
-        return self.weighted_grad_sum(
-            x, count[None], one, keys=key[None], workers=worker[None], most=most
-        )
-
-    def weighted_grad_sum(
-        self,
-        x: Float[Array, " d"],
-        counts: Int[Array, " P"],
-        weights: Float[Array, " P"],
-        *,
-        keys: Key[Array, " P"],
-        workers: Int[Array, " P"],
-        most: int,
-    ) -> Float[Array, " d"]:
-        """The gradient of a weighted sum of mini-batch losses: no vector per job."""
-        size = self.samples // (self.n or 1)
-
-        def one_pass(
-            indices: Int[Array, "R batch"], shares: Float[Array, " R"]
-        ) -> Float[Array, " d"]:
-            def total_loss(x: Float[Array, " d"]) -> Float[Array, ""]:
-                params = self.unravel(x)
-                losses = jax.vmap(lambda drawn: self.loss(params, self._examples(drawn)))(indices)
-                return jnp.sum(shares * losses.astype(shares.dtype))
-
-            return jax.grad(total_loss)(x)
-
-        return sum_over_batches(
-            one_pass,
-            jnp.zeros_like(x),
-            counts,
-            weights,
-            jnp.zeros_like(workers) if self.n is None else workers * size,
-            keys=keys,
-            population=size,
-            batch=self.batch,
-            most=most,
-        )
-
-    def _examples(self, drawn: Int[Array, " batch"]) -> Any:
-        return jax.tree.map(lambda a: a.at[drawn].get(mode="promise_in_bounds"), self.data)
+    def _sum(
+        self, of: Loss, x: Float[Array, " d"], rows: Int[Array, " S"], shares: Float[Array, " S"]
+    ) -> Float[Array, ""]:
+        params = self.unravel(x)
+        taken = jax.tree.map(lambda a: a.at[rows].get(mode="promise_in_bounds"), self.data)
+        each = jax.vmap(lambda one: of(params, jax.tree.map(lambda a: a[None], one)))(taken)
+        return jnp.sum(shares * each.astype(shares.dtype))
 
 
 def from_loss(
@@ -150,8 +103,10 @@ def from_loss(
     params: Any,
     data: Any,
     *,
-    batch: int = 1,
+    batch: int | None = 1,
     n: int | None = None,
+    parts: Sequence[Int64[np.ndarray, " _"]] | None = None,
+    right: Loss | None = None,
     constants: Constants = _UNKNOWN,
 ) -> FromLoss:
     """The problem of minimising `loss(params, data)` over `params`.
@@ -161,8 +116,13 @@ def from_loss(
             a function that can be hashed.
         params: a pytree of float arrays of one dtype: the starting point.
         data: a pytree of arrays with one leading axis of N samples.
-        batch: samples that one stochastic gradient averages.
-        n: workers with a part of the data each, where n divides N; by default all share all data.
+        batch: samples that one stochastic gradient averages; `None` for exact gradients.
+        n: workers with an equal part of the data each, cut in their order, where n divides N; by
+            default all share all data.
+        parts: the samples of each worker, in place of `n`; of any sizes. Samples that no part
+            names are left out.
+        right: `right(params, examples)` is the share of `examples` that the model has right, for
+            `accuracy`; a function like `loss`.
         constants: what is known of f.
 
     Raises:
@@ -171,28 +131,28 @@ def from_loss(
     params, data = jax.tree.map(jnp.asarray, (params, data))
     dtype = _one_dtype(params)
     samples = _leading_axis(data)
-    if batch < 1:
+    if batch is not None and batch < 1:
         raise ConfigurationError(f"batch = {batch}; a gradient averages at least one sample")
-    if n is not None and (n < 1 or samples % n != 0):
-        raise ConfigurationError(
-            f"n = {n} does not cut {samples} samples into equal parts; "
-            f"take another n{f', or leave out the last {samples % n} samples' if n > 0 else ''}"
-        )
-    few = jax.tree.map(lambda a: jax.ShapeDtypeStruct((batch, *a.shape[1:]), a.dtype), data)
-    result = jax.eval_shape(loss, params, few)
-    scalar = isinstance(result, jax.ShapeDtypeStruct) and result.shape == ()
-    if not (scalar and jnp.issubdtype(result.dtype, jnp.floating)):
-        raise ConfigurationError(
-            f"loss(params, examples) returns {result}; it must return one float, the mean loss"
-        )
+    made, order = cut(samples, n, parts)
+    if parts is not None:
+        data = jax.tree.map(lambda a: a[order], data)
+    single = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), data)
+    for name, function in {"loss": loss, "right": right}.items():
+        result = None if function is None else jax.eval_shape(function, params, single)
+        scalar = isinstance(result, jax.ShapeDtypeStruct) and result.shape == ()
+        if function and not (scalar and jnp.issubdtype(result.dtype, jnp.floating)):
+            raise ConfigurationError(
+                f"{name}(params, examples) returns {result}; it must return one float, a mean"
+            )
     return FromLoss(
         params=params,
         data=data,
+        cut=made,
         loss=loss,
-        samples=samples,
+        right=right,
         d=sum(leaf.size for leaf in jax.tree.leaves(params)),
         dtype=dtype,
-        n=n,
+        n=n if parts is None else made.parts,
         batch=batch,
         given=constants,
     )

@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,7 +8,7 @@ import pytest
 from compressors import Constant
 from dopt.data import Digits
 from dopt.errors import ConfigurationError
-from dopt.problems import Constants, FromLoss, MultinomialLogistic, Problem, from_loss
+from dopt.problems import Constants, FromLoss, MultinomialLogistic, Problem, _samples, from_loss
 
 
 N, PIXELS, CLASSES = 30, 4, 10
@@ -111,6 +113,120 @@ def test_heterogeneous_sums_have_the_moments_of_the_part(check_moments):
     check_moments(drawn, 5 * part.mean(axis=0), 5 * part.var(axis=0) / 2)
 
 
+# Unequal, in no order, and samples 3 and 8 are nobody's.
+PARTS = [np.array([11, 0, 5, 7]), np.array([2]), np.array([1, 10, 9, 4, 6])]
+
+
+def quadratic(params, examples):
+    """Its gradient and Hessian depend on the example."""
+    a, y = examples
+    return jnp.mean((a @ params - y) ** 2) / 2
+
+
+ROWS, TARGETS = RNG.normal(size=(12, 3)), RNG.normal(size=12)
+X = jnp.array([0.5, -1.0, 2.0])
+
+
+def mean_gradient(part):
+    """Of `quadratic`, at X."""
+    a, y = ROWS[part], TARGETS[part]
+    return a.T @ (a @ np.asarray(X) - y) / len(part)
+
+
+def unequal(batch, **others):
+    data = (ROWS, TARGETS)
+    return from_loss(quadratic, np.zeros(3), data, batch=batch, parts=PARTS, **others)
+
+
+# All at once; parts in chunks, the last of them not full; two small parts side by side.
+@pytest.mark.parametrize("at_once", [512, 3, 10])
+def test_parts_of_any_size_count_alike(monkeypatch, at_once):
+    monkeypatch.setattr(_samples, "AT_ONCE", at_once)
+    problem = unequal(None)
+    assert problem.n == 3
+    asked = [np.array([0, 1, 2]), np.array([2, 0]), np.array([1, 1, 2, 0, 0])]
+
+    def weights(jobs):
+        return np.linspace(-1.0, 2.0, jobs)
+
+    @jax.jit
+    def all_of(problem, x):
+        rows, totals = [], []
+        for workers in map(jnp.asarray, asked):
+            P = len(workers)
+            keys = jax.random.split(jax.random.key(0), P)
+            jobs = {"keys": keys, "workers": workers, "most": 9}
+            rows.append(jax.vmap(lambda i: problem.local_grad(x, i))(workers))
+            totals.append(
+                problem.weighted_grad_sum(x, jnp.arange(P), jnp.asarray(weights(P)), **jobs)
+            )
+        one = {"key": jax.random.key(1), "worker": jnp.asarray(2), "most": 3}
+        alone = problem.local_grad(x, one["worker"]), problem.grad_sum(x, jnp.asarray(3), **one)
+        return (
+            [problem.value(x), problem.value_and_grad(x)[0]],
+            problem.grad(x),
+            alone,
+            rows,
+            totals,
+        )
+
+    local = np.stack([mean_gradient(part) for part in PARTS])
+    value = np.mean([np.mean((ROWS[p] @ np.asarray(X) - TARGETS[p]) ** 2) / 2 for p in PARTS])
+    values, gradient, alone, rows, totals = all_of(problem, X)
+    np.testing.assert_allclose(values, value, rtol=1e-13)
+    np.testing.assert_allclose(gradient, local.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(alone, [local[2], 3 * local[2]], rtol=1e-12)
+    for workers, row, total in zip(asked, rows, totals, strict=True):
+        np.testing.assert_allclose(row, local[workers], rtol=1e-12)
+        each = weights(len(workers)) * np.arange(len(workers))
+        np.testing.assert_allclose(total, each @ local[workers], rtol=1e-12)
+
+
+def test_chunks_bound_what_goes_through_the_model(monkeypatch):
+    monkeypatch.setattr(_samples, "AT_ONCE", 4)
+    seen = set()
+
+    def watched(params, examples):
+        return quadratic(params, jax.tree.map(lambda a: seen.add(a.shape) or a, examples))
+
+    problem = from_loss(watched, np.zeros(3), (ROWS, TARGETS), batch=7, n=2)
+
+    def all_of(x):
+        jobs = {"keys": jax.random.split(jax.random.key(0), 2), "workers": jnp.arange(2)}
+        problem.weighted_grad_sum(x, jnp.ones(2, int), jnp.ones(2), **jobs, most=1)
+        return problem.value(x), jax.vmap(lambda i: problem.local_grad(x, i))(jnp.arange(2))
+
+    widest = max(
+        shape[0]
+        for shape in re.findall(r"f64\[(\d+),1,3\]", str(jax.make_jaxpr(all_of)(X)))
+        for shape in [(int(shape),)]
+    )
+    assert widest == 4
+    assert seen == {(1, 3), (1,)}
+
+
+def test_unequal_parts_are_sampled_evenly_within(check_moments):
+    problem = unequal(2)
+
+    def one(key):
+        return problem.grad_sum(X, jnp.asarray(3), key=key, worker=jnp.asarray(2), most=4)
+
+    drawn = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 5000))
+    singles = np.stack([mean_gradient(PARTS[2][j : j + 1]) for j in range(5)])
+    check_moments(drawn, 3 * singles.mean(axis=0), 3 * singles.var(axis=0) / 2)
+
+
+def test_accuracy_is_the_mean_over_workers():
+    def right(params, examples):
+        return jnp.mean((examples[0] @ params > 0).astype(params.dtype))
+
+    problem = unequal(1, right=right)
+    expected = np.mean([np.mean(ROWS[part] @ np.asarray(X) > 0) for part in PARTS])
+    assert 0 < expected < 1
+    np.testing.assert_allclose(problem.accuracy(X), expected, rtol=1e-13)
+    assert np.isnan(unequal(1).accuracy(X))
+
+
 def test_problem_goes_through_jit_as_an_argument():
     problem = from_loss(cross_entropy, PARAMS, DATA)
     other = from_loss(cross_entropy, PARAMS, jax.tree.map(np.flip, DATA))
@@ -150,6 +266,13 @@ def test_constants_are_the_user_s():
             "returns .*must return one float",
         ),
         ({"loss": lambda p, e: e[1].sum()}, "returns .*must return one float"),
+        ({"right": lambda p, e: e[1].sum()}, r"right\(params, examples\) returns"),
+        ({"n": 2, "parts": [np.array([0]), np.array([1])]}, "n = 2 beside parts"),
+        ({"parts": []}, "give each worker a sample"),
+        ({"parts": [np.array([0]), np.array([], int)]}, "give each worker a sample"),
+        ({"parts": [np.array([0]), np.array([30])]}, "samples 0 to 30; there are 0 to 29"),
+        ({"parts": [np.array([-1])]}, "samples -1 to -1"),
+        ({"parts": [np.array([3, 4]), np.array([4])]}, "a sample twice"),
     ],
 )
 def test_bad_values_are_refused(changes, words):
