@@ -21,8 +21,8 @@ def _work(method, problem, memory, models, job, key, coin):
     return method.work(problem, memory, models, job, key=key, coin=coin)
 
 
-def event_loop(problem, method, costs, K, *, seed=0, timeline_seed=0):
-    """Models x⁰..x^K and the times of the server steps."""
+def event_loop(problem, method, costs, K, *, policy=None, seed=0, timeline_seed=0):
+    """Models x⁰..x^K and the times of the server steps; `policy` is by default the method's."""
     method = replace(method, step_size=jnp.asarray(method.step_size))
     run = jax.random.key(seed)
     x = problem.start()
@@ -54,7 +54,8 @@ def event_loop(problem, method, costs, K, *, seed=0, timeline_seed=0):
         # Rounded so that mathematical ties are ties; the tests' clusters have times far apart.
         heapq.heappush(heap, (round(now + seconds, 9), i, epochs[i], len(models) - 1, job, code))
 
-    policy = method.policy(costs, problem.d).run(costs.n, timeline_seed)
+    policy = policy or method.policy(costs, problem.d)
+    policy = policy.run(costs.n, timeline_seed)
     actions = next(policy)
     while len(models) <= K:
         for action in actions:

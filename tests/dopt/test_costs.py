@@ -62,6 +62,18 @@ def test_a_job_without_messages_downloads_nothing():
     assert costs().job_seconds(1, 4, 0, False, True) == 8.0
 
 
+def test_bits_of_another_size_take_their_share_of_the_time():
+    c = costs(latency=np.array([1.0, 2.0, 0.5]))
+    # 512 bits take 8 − 1 s above the latency, and 5 − 2 s on the way down.
+    assert c.job_seconds(0, 2, 3, False, False, bits=128) == 2 * 1 + 3 * (1 + 7 / 4)
+    assert c.job_seconds(0, 0, 1, True, False, bits=0) == 1.0
+    assert c.job_seconds(1, 0, 1, True, True, download_bits=256) == 16 + 2 + 3 / 2
+    assert c.job_seconds(2, 0, 1, True, True, download_bits=1) == np.inf
+    together = c.job_seconds(np.arange(2), 0, 1, True, True, bits=1024, download_bits=256)
+    assert together.tolist() == [1 + 14 + 1 + 1, 2 + 28 + 2 + 1.5]
+    assert costs().latency.tolist() == [0.0, 0.0, 0.0]
+
+
 def test_one_job_takes_a_python_float():
     assert type(costs().job_seconds(0, 1, 1, False, False)) is float
     assert type(costs().job_seconds(np.int64(0), np.int64(1), 1, False, False)) is float

@@ -14,9 +14,7 @@ def test_status_and_first_record_below_the_target():
         np.ones(2),
         counts / 2,
         *(counts,) * 4,
-        norm2,
-        norm2,
-        norm2,
+        *(norm2,) * 4,
         np.zeros((2, 2, 1)),
     )
     np.testing.assert_array_equal(trace.diverged, [[False, True], [False, False]])

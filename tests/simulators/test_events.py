@@ -44,8 +44,9 @@ class Erratic(Policy):
         rng = np.random.default_rng(seed)
 
         def job(worker):
-            b, m, dense = int(rng.integers(1, 4)), int(rng.integers(0, 4)), rng.random() < 0.5
-            return Assign(worker, b, m, bool(dense))
+            b, m, phase = (int(number) for number in rng.integers([1, 0, 0], [4, 4, 3]))
+            bits, news = (None if odd < 0 else int(odd) for odd in rng.integers(-50, 50, 2))
+            return Assign(worker, b, m, bool(rng.random() < 0.5), phase, bits, news)
 
         busy, actions = set(range(n)), [job(worker) for worker in range(n)]
         while True:
@@ -63,13 +64,15 @@ class Erratic(Policy):
                     busy.add(worker)
 
 
-def acts(assign, costs, download):
+def acts(assign, costs, news):
     """Seconds and bits of the single acts of a job, one after another: gradients are -1 bits."""
     i = assign.worker
-    if assign.messages and download:
-        yield costs.tau_down[i], 0
+    if news is not None:
+        yield costs.tau_down[i] * news / DENSE_BITS, 0
     yield from [(costs.h[i], -1)] * assign.gradients
     tau, bits = (costs.tau_dense[i], DENSE_BITS) if assign.dense else (costs.tau[i], MESSAGE_BITS)
+    if assign.bits is not None:
+        tau, bits = costs.tau_dense[i] * assign.bits / DENSE_BITS, assign.bits
     yield from [(tau, bits)] * assign.messages
 
 
@@ -89,28 +92,30 @@ def by_search(policy, costs, seed, K):
         for action in actions:
             if isinstance(action, Assign):
                 i = action.worker
-                download = action.messages > 0 and received[i] != version
-                if download:
+                news = None
+                if action.messages > 0 and received[i] != version:
+                    whole = received[i] < 0 or action.download is None
+                    news = DENSE_BITS if whole else action.download
                     received[i] = version
-                    spent[2] += DENSE_BITS
-                seconds, bits = zip(*acts(action, costs, download), strict=True)
+                    spent[2] += news
+                seconds, bits = zip(*acts(action, costs, news), strict=True)
                 ends = list(zip(now + np.cumsum(seconds), bits, strict=True))
                 running[i] = (ends, jobs[i], version, action)
                 jobs[i] += 1
             elif isinstance(action, Count):
-                row[6] = action.weight
+                row[7] = action.weight
             elif isinstance(action, Cancel):
                 charge(running.pop(action.worker)[0])
             else:
                 version += 1
                 moves.append((now, *spent))
         if version >= K:
-            return [r for r in rows if r[7] < K], moves
+            return [r for r in rows if r[8] < K], moves
         i = min(running, key=lambda i: (running[i][0][-1][0], i))
         ends, job, read, assign = running.pop(i)
         now = ends[-1][0]
         charge(ends)
-        row = [i, job, read, *assign[1:], 0.0, version]
+        row = [i, job, read, *assign[1:5], 0.0, version]
         rows.append(row)
         actions = run.send(Arrival(i, version - read))
 

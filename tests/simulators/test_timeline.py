@@ -8,7 +8,7 @@ from oracles import asynchronous_schedule, rennala_schedule
 
 from dopt.costs import Costs
 from dopt.errors import ConfigurationError, NoProgressError
-from dopt.policies import EveryArrival, FreshBatch, Rounds, pattern
+from dopt.policies import Cycle, EveryArrival, FreshBatch, Rounds, pattern
 from dopt.schedule import Listed, Repeated
 from simulators import timeline
 from simulators.events import Engine, Limits
@@ -116,16 +116,18 @@ times = st.floats(0.01, 100.0)
     st.integers(1, 4),
     st.integers(1, 5),
     st.integers(0, 5),
+    st.tuples(*[st.none() | st.integers(0, 700)] * 4),
+    st.booleans(),
 )
-def test_closed_form_of_rounds_equals_the_event_engine(workers, b, m, seed):
+def test_closed_form_of_rounds_equals_the_event_engine(workers, b, m, seed, sizes, cycle):
     h, tau, dense, down = np.array(workers).T
     costs = Costs(h, tau, dense, down, 40, 640)
     n = len(workers)
-    policy = Rounds(
-        pattern(range(n), gradients=b, messages=m, weight=1 / n),
-        pattern(range(n), dense=True, weight=1 / n),
-        p=0.3,
+    rounds = (
+        pattern(range(n), gradients=b, messages=m, weight=1 / n, bits=sizes[0], download=sizes[1]),
+        pattern(range(n), dense=True, weight=1 / n, bits=sizes[2], download=sizes[3]),
     )
+    policy = Cycle(rounds) if cycle else Rounds(*rounds, p=0.3)
     closed = timeline(policy, costs, steps=25, seed=seed)
     heap = Engine(policy, costs, seed).simulate(Limits(steps=25))
     assert np.abs(closed.steps.tick - heap.steps.tick).max() <= 1
@@ -133,7 +135,7 @@ def test_closed_form_of_rounds_equals_the_event_engine(workers, b, m, seed):
         np.testing.assert_array_equal(getattr(closed.steps, name), getattr(heap.steps, name))
     written = closed.listed().arrivals
     order = np.lexsort((heap.arrivals.worker, heap.arrivals.step))
-    for name in ("worker", "job", "version", "gradients", "messages", "dense", "weight", "step"):
+    for name in heap.arrivals._fields:
         np.testing.assert_array_equal(
             getattr(written, name), getattr(heap.arrivals, name)[order], name
         )

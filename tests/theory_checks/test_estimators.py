@@ -105,8 +105,8 @@ class Means(ShadowheartSGD):
     """Sends the mean of a worker's gradients in place of their sum."""
 
     def uplink(self, problem, memory, models, job, *, key):
-        total = super().uplink(problem, memory, models, job, key=key)
-        return total / job.gradients.astype(total.dtype)
+        memory, total = super().uplink(problem, memory, models, job, key=key)
+        return memory, total / job.gradients.astype(total.dtype)
 
 
 @jax.tree_util.register_dataclass

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from dopt.errors import ConfigurationError
-from dopt.policies import Arrival, Assign, Count, Rounds, Step, pattern
+from dopt.policies import (
+    Arrival,
+    Assign,
+    Count,
+    Cycle,
+    Rounds,
+    SampledRounds,
+    Step,
+    pattern,
+)
 
 
 def test_a_pattern_is_one_row_a_worker():
@@ -14,7 +23,13 @@ def test_a_pattern_is_one_row_a_worker():
     np.testing.assert_array_equal(rows.messages, [1, 4])
     np.testing.assert_array_equal(rows.dense, [False, False])
     np.testing.assert_array_equal(rows.weight, [0.5, 0.5])
-    assert [column.dtype for column in rows[:5]] == [np.int32, np.int64, np.int64, np.bool_, np.float64]
+    assert [column.dtype for column in rows[:5]] == [
+        np.int32,
+        np.int64,
+        np.int64,
+        np.bool_,
+        np.float64,
+    ]
 
 
 def test_a_round_needs_a_worker():
@@ -55,3 +70,64 @@ def test_coins_have_their_probability_and_differ_between_seeds():
 
 def test_without_a_dense_pattern_there_are_no_coins():
     assert not Rounds(pattern([0], weight=1.0)).choices(20, 0).any()
+
+
+def test_a_cycle_takes_its_patterns_in_turn():
+    turns = tuple(pattern([1, 0], gradients=b, weight=0.5, bits=8 * b) for b in (3, 0, 1))
+    policy = Cycle(turns)
+    np.testing.assert_array_equal(policy.choices(7, seed=3), [0, 1, 2, 0, 1, 2, 0])
+    run = policy.run(2, seed=0)
+    actions = next(run)
+    for phase, b in ((0, 3), (1, 0), (2, 1), (0, 3)):
+        asked = [Assign(worker, b, 1, False, phase, 8 * b) for worker in (1, 0)]
+        assert actions[-2:] == asked
+        run.send(Arrival(0, 0))
+        actions = run.send(Arrival(1, 0))
+
+
+def rounds_of(policy, n, seed, count):
+    """The workers and phases of the first rounds, and the weights that count."""
+    run, rounds, weights = policy.run(n, seed), [], []
+    actions = next(run)
+    for _ in range(count):
+        asked = [action for action in actions if isinstance(action, Assign)]
+        rounds.append(([a.worker for a in asked], {a.phase for a in asked}))
+        counted = []
+        for worker in reversed(rounds[-1][0]):
+            actions = run.send(Arrival(worker, 0))
+            counted += [action.weight for action in actions if isinstance(action, Count)]
+        weights.append(counted)
+    return rounds, weights
+
+
+def test_sampled_rounds_ask_everyone_equally_often_and_full_ones_everyone():
+    n, r, count = 6, 2, 3000
+    policy = SampledRounds(
+        pattern(range(n), weight=1 / r), r, pattern(range(n), dense=True, weight=1 / n), p=0.2
+    )
+    rounds, weights = rounds_of(policy, n, 4, count)
+    coins = Rounds(policy.usual, policy.full, 0.2).choices(count, 4)
+    pairs = np.zeros((n, n))
+    for (workers, phases), counted, coin in zip(rounds, weights, coins, strict=True):
+        assert phases == {coin}
+        assert sum(counted) == pytest.approx(1)
+        if coin:
+            assert workers == list(range(n))
+            continue
+        assert len(set(workers)) == r
+        assert workers == sorted(workers)
+        pairs[tuple(workers)] += 1
+    usual = count - coins.sum()
+    counts = pairs[np.triu_indices(n, 1)]
+    expected = usual / len(counts)
+    chi2 = np.sum((counts - expected) ** 2) / expected
+    assert abs(chi2 - (len(counts) - 1)) < 5 * np.sqrt(2 * (len(counts) - 1))
+    again, _ = rounds_of(policy, n, 4, 50)
+    other, _ = rounds_of(policy, n, 5, 50)
+    assert again == rounds[:50] != other
+
+
+@pytest.mark.parametrize("r", [0, 4])
+def test_a_sample_of_nobody_or_of_too_many_is_refused(r):
+    with pytest.raises(ConfigurationError, match=f"r = {r} of 3 workers"):
+        SampledRounds(pattern(range(3), weight=1.0), r)
