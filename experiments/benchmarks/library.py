@@ -38,7 +38,7 @@ from simulators.cluster import Cluster
 
 def _free_links(n: int, method: Method, problem: Problem) -> Costs:
     """h_i = √i and communication that takes no time, but is counted."""
-    bits = method.compressor.nbits(problem.d, problem.dtype)
+    bits = method.message_bits(problem.d, problem.dtype, n)
     cluster = Cluster(seconds_of(n), np.zeros(n))
     return cluster.costs(d=problem.d, dtype=problem.dtype, message_bits=bits)
 

@@ -39,7 +39,7 @@ def study(n: int) -> Study:
     """The study for `n` workers with medium links."""
     problem = MultinomialLogistic.from_digits(load_mnist(samples=IMAGES), batch=PER_GRADIENT)
     method = ShadowheartSGD(STEP, RandK(1), NOISE_RATIO)
-    bits = method.compressor.nbits(problem.d, problem.dtype)
+    bits = method.message_bits(problem.d, problem.dtype, n)
     costs = by_name("medium", n, problem.d).costs(
         d=problem.d, dtype=problem.dtype, message_bits=bits
     )

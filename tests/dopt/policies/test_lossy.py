@@ -10,7 +10,7 @@ from oracles import event_loop
 from compressors import RandK, TopK
 from dopt.errors import ConfigurationError
 from dopt.methods import EF21, MARINA, GradientDescent
-from dopt.policies import Assign, Lossy
+from dopt.policies import Lossy
 from dopt.replay import replay
 from simulators import timeline
 
@@ -75,7 +75,7 @@ def test_where_everything_is_sent_again_nothing_is_compressed():
 
 
 def test_marina_keeps_its_kinds_of_rounds_apart_from_losses():
-    problem, _, _, schedule = lossy(MARINA(0.1, RandK(4), p=0.3))
+    _, _, _, schedule = lossy(MARINA(0.1, RandK(4), p=0.3))
     rows = schedule.arrivals
     assert (rows.dense & (rows.phase == 0)).any()
     np.testing.assert_array_equal(rows.gradients, 2 - rows.phase)
