@@ -1,5 +1,8 @@
-"""The normalised Walsh-Hadamard transform, and the random rotation made of it."""
+"""The normalised Walsh-Hadamard transform of vectors and of blocks, and rotations made of it."""
 
+from compressors.kernels.hadamard.blocks import HADAMARD as HADAMARD
+from compressors.kernels.hadamard.blocks import block_hadamard as block_hadamard
+from compressors.kernels.hadamard.blocks import block_hadamard_back as block_hadamard_back
 from compressors.kernels.hadamard.reference import hadamard as hadamard
 from compressors.kernels.hadamard.reference import padded_size as padded_size
 from compressors.kernels.hadamard.reference import rotate as rotate

@@ -3,8 +3,11 @@
 H is the p x p matrix with entries (−1)^{popcount(i & j)}/√p for p a power of two (Sylvester's
 order): symmetric and orthogonal, H·H = I. It is a Kronecker product of small ones, so that a
 transform is a few passes, each mixing one group of index bits: the lowest five by a product with a
-32 x 32 matrix, the others three at a time by additions. Wider groups leave the registers.
+32 x 32 matrix, the others three at a time by additions. Wider groups leave the registers. Of more
+than 2^`CACHE_BITS` numbers the first passes go over a window at a time, which stays in the cache.
 """
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +16,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from compressors._dtype import wide
 from compressors.kernels.threefry import random_words
+from compressors.kernels.windows import by_rows
 
 
 PRODUCT_BITS = 5
 BUTTERFLY_BITS = 3
+WINDOW_BITS = PRODUCT_BITS + 4 * BUTTERFLY_BITS
+"""Of the size of a window: half a MiB of float32."""
+CACHE_BITS = 20
 
 
 def hadamard(x: Float[Array, " p"]) -> Float[Array, " p"]:
@@ -32,9 +39,10 @@ def hadamard(x: Float[Array, " p"]) -> Float[Array, " p"]:
             f"{padded_size(p)}"
         )
     bits = p.bit_length() - 1
-    low = min(bits, PRODUCT_BITS)
-    y = _product(x.astype(wide(x)) * (1 / np.sqrt(p)).item(), low)
-    for done in range(low, bits, BUTTERFLY_BITS):
+    inner = bits if bits <= CACHE_BITS else WINDOW_BITS
+    windows = x.astype(wide(x)).reshape(-1, 1 << inner)
+    y = by_rows(partial(transform, scale=1 / np.sqrt(p).item()), (windows,), 1).reshape(-1)
+    for done in range(inner, bits, BUTTERFLY_BITS):
         y = _butterfly(y, min(bits - done, BUTTERFLY_BITS), stride=1 << done)
     return y.astype(x.dtype)
 
@@ -54,6 +62,16 @@ def rotate_back(z: Float[Array, " p"], *, key: PRNGKeyArray, d: int) -> Float[Ar
 def padded_size(d: int) -> int:
     """The least power of two that is not below d ≥ 1."""
     return 1 << (d - 1).bit_length()
+
+
+def transform(rows: Float[Array, "m p"], *, scale: float) -> Float[Array, "m p"]:
+    """`scale` times the unnormalised transform of every row, p a power of two."""
+    bits = rows.shape[1].bit_length() - 1
+    low = min(bits, PRODUCT_BITS)
+    y = _product(rows.reshape(-1) * scale, low)
+    for done in range(low, bits, BUTTERFLY_BITS):
+        y = _butterfly(y, min(bits - done, BUTTERFLY_BITS), stride=1 << done)
+    return y.reshape(rows.shape)
 
 
 def _product(x: Float[Array, " p"], bits: int) -> Float[Array, " p"]:
