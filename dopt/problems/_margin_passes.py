@@ -12,13 +12,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from dopt.problems._rows import DenseRows
+from dopt.problems._sparse_rows import SparseRows
 from dopt.problems._tiles import Slots, copy_size, over_jobs, over_tiles, pass_size
 from dopt.problems._widened import widened
 
 
+Rows = DenseRows | SparseRows
+
+
 def _slopes(
     problem: Any,
-    rows: DenseRows,
+    rows: Rows,
     labels: Float[Array, "T B"],
     shares: Float[Array, "T B"],
     xs: Float[Array, "k d"],
@@ -36,18 +40,22 @@ def _sum(
     *out: int,
 ) -> Array:
     """The sum of `part(rows, labels, shares)`, of shape [k, *out], over all tiles."""
-    T, B = problem.labels.shape
+    T = len(problem.labels)
 
     def body(first: Int[Array, ""] | int, count: int, total: Array) -> Array:
         cut = (jax.lax.dynamic_slice_in_dim(a, first, count) for a in (problem.labels, shares))
         return total + part(problem.rows.run(first, count), *cut)
 
-    size = pass_size(T, B, len(xs), problem.rows.row_bytes, xs.dtype.itemsize)
+    size = pass_size(T, problem.rows.tile_bytes, len(xs), _scratch(problem))
     return over_tiles(T, size, body, jnp.zeros((len(xs), *out), xs.dtype))
 
 
+def _scratch(problem: Any) -> int:
+    return problem.rows.scratch * problem.dtype.itemsize
+
+
 def _mean_losses(problem: Any, xs: Float[Array, "k d"]) -> Float[Array, " k"]:
-    def part(rows: DenseRows, labels: Array, shares: Array) -> Array:
+    def part(rows: Rows, labels: Array, shares: Array) -> Array:
         losses = problem.loss.value(labels[..., None] * rows.margins(xs))
         return jnp.sum(shares[..., None] * losses, axis=(0, 1))
 
@@ -57,7 +65,7 @@ def _mean_losses(problem: Any, xs: Float[Array, "k d"]) -> Float[Array, " k"]:
 def _losses_and_grads(problem: Any, xs: Float[Array, "k d"]) -> Float[Array, "k 1+d"]:
     """The value first, then the gradient."""
 
-    def part(rows: DenseRows, labels: Array, shares: Array) -> Array:
+    def part(rows: Rows, labels: Array, shares: Array) -> Array:
         t = labels[..., None] * rows.margins(xs)
         losses = jnp.sum(shares[..., None] * problem.loss.value(t), axis=(0, 1))
         slopes = (shares * labels)[..., None] * problem.loss.slope(t)
@@ -69,7 +77,7 @@ def _losses_and_grads(problem: Any, xs: Float[Array, "k d"]) -> Float[Array, "k 
 def _rights(problem: Any, xs: Float[Array, "k d"]) -> Float[Array, " k"]:
     """How many samples each model has on the right side."""
 
-    def part(rows: DenseRows, labels: Array, shares: Array) -> Array:
+    def part(rows: Rows, labels: Array, shares: Array) -> Array:
         right = (labels[..., None] * rows.margins(xs) > 0) & (shares > 0)[..., None]
         return jnp.sum(right, axis=(0, 1), dtype=xs.dtype)
 
@@ -90,12 +98,14 @@ def _local_grads(
 
     zero = jnp.zeros((len(xs), len(workers), problem.d), xs.dtype)
     ones = jnp.ones(len(workers), xs.dtype)
-    return _over_workers(problem, xs, workers, ones, DenseRows.by_tile, add, zero)
+    return _over_workers(
+        problem, xs, workers, ones, lambda rows, weights: rows.by_tile(weights), add, zero
+    )
 
 
 def _of_all(problem: Any, xs: Float[Array, "k d"]) -> Float[Array, "k n d"]:
     """∇f_i of every worker, from the data as they lie."""
-    n, (T, B) = len(problem.sizes), problem.labels.shape
+    n, T = len(problem.sizes), len(problem.labels)
 
     def body(first: Int[Array, ""] | int, count: int, total: Array) -> Array:
         labels, shares, owners = (
@@ -108,7 +118,7 @@ def _of_all(problem: Any, xs: Float[Array, "k d"]) -> Float[Array, "k n d"]:
             return jax.lax.dynamic_update_slice_in_dim(total, each, first, 1)
         return total.at[:, owners].add(each, mode="promise_in_bounds", indices_are_sorted=True)
 
-    size = pass_size(T, B, len(xs), problem.rows.row_bytes, xs.dtype.itemsize)
+    size = pass_size(T, problem.rows.tile_bytes, len(xs), _scratch(problem))
     return over_tiles(T, size, body, jnp.zeros((len(xs), n, problem.d), xs.dtype))
 
 
@@ -123,9 +133,17 @@ def _sums_of_parts(
         def add(total: Array, slots: Slots, before: Array) -> Array:
             return before + total
 
-        return _over_workers(problem, xs, workers, each, DenseRows.total, add, jnp.zeros_like(xs))
+        return _over_workers(
+            problem,
+            xs,
+            workers,
+            each,
+            lambda rows, weights: rows.total(weights),
+            add,
+            jnp.zeros_like(xs),
+        )
 
-    def part(rows: DenseRows, labels: Array, shares: Array) -> Array:
+    def part(rows: Rows, labels: Array, shares: Array) -> Array:
         return rows.total(_slopes(problem, rows, labels, shares, xs))
 
     weights = jnp.zeros(n, xs.dtype).at[workers].add(each)
@@ -137,7 +155,7 @@ def _over_workers(
     xs: Float[Array, "k d"],
     workers: Int[Array, " P"],
     weights: Float[Array, " P"],
-    combine: Callable[[DenseRows, Float[Array, "C B k"]], Array],
+    combine: Callable[[Rows, Float[Array, "C B k"]], Array],
     add: Callable[[Array, Slots, Array], Array],
     zero: Array,
 ) -> Array:
@@ -155,7 +173,7 @@ def _over_workers(
         return add(combine(rows, _slopes(problem, rows, labels, shares, xs)), slots, total)
 
     counts = -(-problem.sizes // B)
-    size = copy_size(P, B, len(xs), problem.rows.row_bytes, xs.dtype.itemsize)
+    size = copy_size(P, problem.rows.tile_bytes, len(xs), _scratch(problem))
     return over_jobs(problem.firsts[workers], counts[workers], size, body, zero, single=n == T)
 
 

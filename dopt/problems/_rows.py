@@ -28,9 +28,14 @@ class DenseRows:
         return self.entries.shape[2]
 
     @property
-    def row_bytes(self) -> int:
-        """What one row takes."""
-        return self.d * self.entries.dtype.itemsize
+    def tile_bytes(self) -> int:
+        """What one tile takes."""
+        return self.entries.shape[1] * self.d * self.entries.dtype.itemsize
+
+    @property
+    def scratch(self) -> int:
+        """Numbers that a pass makes of one tile for each model."""
+        return self.entries.shape[1]
 
     def run(self, first: Int[Array, ""] | int, count: int) -> "DenseRows":
         """The tiles from `first` on."""
@@ -60,6 +65,10 @@ class DenseRows:
     def by_tile(self, weights: Float[Array, "T B k"]) -> Float[Array, "T k d"]:
         """Σ weights·a over the rows of each tile."""
         return jax.vmap(lambda weights, a: weights.T @ a)(weights, self.entries)
+
+    def host(self) -> Float[np.ndarray, "rows d"]:
+        """All rows in float64."""
+        return np.asarray(self._flat(), np.float64)
 
     def _flat(self) -> Float[Array, "rows d"]:
         return self.entries.reshape(-1, self.d)

@@ -68,19 +68,23 @@ def _height_of_one(samples: int, row_bytes: int) -> int:
     return -(-samples // -(-samples * row_bytes // CHUNK))
 
 
-def pass_size(tiles: int, height: int, models: int, row_bytes: int, itemsize: int) -> int:
-    """How many of `tiles` tiles go through a pass at a time where they are read as they lie."""
-    tile = height * row_bytes
+def pass_size(tiles: int, tile: int, models: int, scratch: int) -> int:
+    """How many of `tiles` tiles go through a pass at a time where they are read as they lie.
+
+    Args:
+        tiles: how many there are.
+        tile: bytes of one.
+        models: how many there are.
+        scratch: bytes that a pass makes of one tile for one model.
+    """
     if models == 1:
         return _evenly(tiles, tiles if tiles * tile <= AT_ONCE else CHUNK // tile)
-    return copy_size(tiles, height, models, row_bytes, itemsize)
+    return copy_size(tiles, tile, models, scratch)
 
 
-def copy_size(tiles: int, height: int, models: int, row_bytes: int, itemsize: int) -> int:
-    """How many of `tiles` tiles go through a pass at a time where they are copied."""
-    return _evenly(
-        tiles, min(MARGINS // (height * models * itemsize), 2 * CHUNK // (height * row_bytes))
-    )
+def copy_size(tiles: int, tile: int, models: int, scratch: int) -> int:
+    """The same where they are copied."""
+    return _evenly(tiles, min(MARGINS // (models * scratch), 2 * CHUNK // tile))
 
 
 def _evenly(tiles: int, most: int) -> int:

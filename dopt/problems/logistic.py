@@ -14,10 +14,9 @@ Sources: the experiments of MARINA (Gorbunov, Burlachenko, Li, Richtárik, 2021,
 and of the compressed methods after it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import isfinite
 from typing import Any, ClassVar
 
 import jax
@@ -29,9 +28,15 @@ from compressors import Constant
 from dopt.data import Samples
 from dopt.errors import ConfigurationError
 from dopt.problems._base import Constants, Problem
-from dopt.problems._cut import cut
+from dopt.problems._cut import cut as divided
 from dopt.problems._dtype import float_dtype
-from dopt.problems._margin_constants import margin_constants
+from dopt.problems._margin_constants import (
+    Spectrum,
+    margin_constants,
+    sample_smoothness,
+    spectrum,
+    weighted_constants,
+)
 from dopt.problems._margin_passes import (
     local_grad,
     losses_and_grad,
@@ -42,8 +47,12 @@ from dopt.problems._margin_passes import (
 )
 from dopt.problems._rows import DenseRows, dense_rows
 from dopt.problems._sampling import sum_over_batches
+from dopt.problems._sparse_rows import SPARSE_BELOW, SparseRows, sparse_rows
 from dopt.problems._tiles import layout
 from dopt.problems.losses import LogLoss, MarginLoss, Regularizer
+
+
+_LOG_LOSS = LogLoss()
 
 
 @jax.tree_util.register_dataclass
@@ -53,7 +62,7 @@ class LogisticRegression(Problem):
 
     name: ClassVar[str] = "logistic"
 
-    rows: DenseRows
+    rows: DenseRows | SparseRows
     labels: Float[Array, "T B"]
     shares: Float[Array, "T B"]
     """1/m_i for the samples of worker i, 0 where a tile is filled up."""
@@ -79,7 +88,7 @@ class LogisticRegression(Problem):
         n: int | None = None,
         parts: Sequence[Int64[np.ndarray, " m_i"]] | None = None,
         batch: int | None = 1,
-        loss: MarginLoss = LogLoss(),  # noqa: B008
+        loss: MarginLoss = _LOG_LOSS,
         l2: float = 0.0,
         nonconvex: float = 0.0,
         dtype: Any = jnp.float32,
@@ -110,42 +119,120 @@ class LogisticRegression(Problem):
             raise ConfigurationError(
                 f"{samples} samples have {len(labels)} labels; give one for each"
             )
+        dtype = float_dtype(dtype)
+        return cls._build(
+            lambda places: dense_rows(features, places, dtype),
+            labels,
+            row_bytes=d * dtype.itemsize,
+            d=d,
+            cut=(n, parts),
+            batch=batch,
+            loss=loss,
+            regularizer=Regularizer(l2, nonconvex),
+            dtype=dtype,
+        )
+
+    @classmethod
+    def from_samples(
+        cls,
+        samples: Samples,
+        *,
+        n: int | None = None,
+        parts: Sequence[Int64[np.ndarray, " m_i"]] | None = None,
+        batch: int | None = 1,
+        loss: MarginLoss = _LOG_LOSS,
+        l2: float = 0.0,
+        nonconvex: float = 0.0,
+        dtype: Any = jnp.float32,
+    ) -> "LogisticRegression":
+        """The same for a LIBSVM set, whose rows stay sparse where few entries are stored.
+
+        `SPARSE_BELOW` of `dopt.problems._sparse_rows` says how few. Arguments and errors are those
+        of `from_arrays`.
+        """
+        if samples.nnz >= SPARSE_BELOW * len(samples.labels) * samples.d:
+            return cls.from_arrays(
+                samples.dense(dtype),
+                samples.labels,
+                n=n,
+                parts=parts,
+                batch=batch,
+                loss=loss,
+                l2=l2,
+                nonconvex=nonconvex,
+                dtype=dtype,
+            )
+        dtype = float_dtype(dtype)
+        return cls._build(
+            lambda places: sparse_rows(samples, places, dtype),
+            samples.labels,
+            row_bytes=-(-samples.nnz * (8 + dtype.itemsize) // len(samples.labels)),
+            d=samples.d,
+            cut=(n, parts),
+            batch=batch,
+            loss=loss,
+            regularizer=Regularizer(l2, nonconvex),
+            dtype=dtype,
+        )
+
+    @classmethod
+    def _build(
+        cls,
+        rows: Callable[[Int64[np.ndarray, "T B"]], DenseRows | SparseRows],
+        labels: Float[np.ndarray, " N"],
+        *,
+        row_bytes: int,
+        cut: tuple[int | None, Sequence[Int64[np.ndarray, " m_i"]] | None],
+        **others: Any,
+    ) -> "LogisticRegression":
+        """Divides the samples into tiles, whose rows `rows` makes."""
+        n, parts = cut
+        batch, dtype = others["batch"], others["dtype"]
         if batch is not None and batch < 1:
             raise ConfigurationError(f"batch = {batch}; a gradient averages at least one sample")
-        for letter, factor in (("l2", l2), ("nonconvex", nonconvex)):
-            if not (factor >= 0 and isfinite(factor)):
-                raise ConfigurationError(
-                    f"{letter} = {factor}; a regularizer's factor is finite and at least 0"
-                )
-        dtype = float_dtype(dtype)
-        division, order = cut(samples, n, parts)
+        division, order = divided(len(labels), n, parts)
         sizes = np.asarray(division.sizes, np.int64)
-        places, owners = layout(order, sizes, d * dtype.itemsize)
+        places, owners = layout(order, sizes, row_bytes)
         there = places >= 0
         return cls(
-            rows=dense_rows(features, places, dtype),
+            rows=rows(places),
             labels=jnp.asarray(np.where(there, labels[places], 1), dtype),
             shares=jnp.asarray(np.where(there, 1 / sizes[owners][:, None], 0), dtype),
             owners=jnp.asarray(owners, jnp.int32),
             firsts=jnp.asarray(np.searchsorted(owners, np.arange(len(sizes))), jnp.int32),
             sizes=division.sizes,
-            d=d,
-            dtype=dtype,
             n=n if parts is None else len(parts),
-            batch=batch,
-            loss=loss,
-            regularizer=Regularizer(l2, nonconvex),
+            **others,
         )
-
-    @classmethod
-    def from_samples(cls, samples: Samples, **options: Any) -> "LogisticRegression":
-        """The same for a LIBSVM set; `options` are those of `from_arrays`."""
-        return cls.from_arrays(samples.dense(), samples.labels, **options)
 
     @cached_property
     def constants(self) -> Constants:
         """Bounds, from eigenvalues of the data."""
         return margin_constants(self)
+
+    def weighted(self, weights: Float[np.ndarray, " n"]) -> Constants:
+        """The constants, with L_plus and L_pm under weights w_i > 0 that sum to 1.
+
+        Sums over workers then have the factors 1/(n w_i), as in the weighted AB-inequality.
+        """
+        return weighted_constants(self, weights)
+
+    def local_smoothness(self) -> Float[np.ndarray, " n"]:
+        """A bound of the smoothness constant of every f_i."""
+        return self.spectrum.smoothness
+
+    def sample_smoothness(self) -> Constant:
+        """√(mean_i max_j L_ij²), where the loss of sample j of worker i is L_ij-smooth.
+
+        The constant of VR-MARINA for one sample at a time; `batch` independent ones divide its
+        square by `batch`.
+        """
+        return sample_smoothness(self)
+
+    @cached_property
+    def spectrum(self) -> Spectrum:
+        """Eigenvalues of the data, on the host."""
+        return spectrum(self)
 
     @property
     def f_star(self) -> Constant:

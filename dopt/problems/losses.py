@@ -14,10 +14,12 @@ arXiv 2102.07845).
 
 import abc
 from dataclasses import dataclass
-from math import sqrt
+from math import isfinite, sqrt
 
 import jax
 from jaxtyping import Array, Float
+
+from dopt.errors import ConfigurationError
 
 
 class MarginLoss(abc.ABC):
@@ -101,8 +103,15 @@ class Regularizer:
     The second term has r'' = 2(1 − 3x²)/(1 + x²)³ on each coordinate: 2 at 0, −½ at ±1.
     """
 
-    l2: float
-    nonconvex: float
+    l2: float = 0.0
+    nonconvex: float = 0.0
+
+    def __post_init__(self) -> None:
+        for letter, factor in (("l2", self.l2), ("nonconvex", self.nonconvex)):
+            if not (factor >= 0 and isfinite(factor)):
+                raise ConfigurationError(
+                    f"{letter} = {factor}; a regularizer's factor is finite and at least 0"
+                )
 
     @property
     def curvature(self) -> tuple[float, float]:
