@@ -1,4 +1,6 @@
 """Integer codes of a few bits, packed into 32-bit words and back."""
 
-from compressors.kernels.pack.reference import pack as pack
-from compressors.kernels.pack.reference import unpack as unpack
+from compressors.kernels.pack.api import pack as pack
+from compressors.kernels.pack.api import unpack as unpack
+from compressors.kernels.pack.layout import Layout as Layout
+from compressors.kernels.pack.layout import words_of as words_of
