@@ -18,6 +18,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from compressors import Compressor, Identity, Unbiased
 from dopt.errors import UnsupportedError
 from dopt.methods import (
     DASHA,
@@ -36,6 +37,7 @@ from dopt.methods import (
     LocalSGD,
     Method,
 )
+from dopt.methods._constants import aggregate, contraction_of
 from dopt.problems import Problem
 from dopt.theory import contraction, shift_step_size
 from theory_checks.trajectories import Trajectories
@@ -71,13 +73,13 @@ def potential(problem: Problem, method: Method, runs: Trajectories) -> Potential
             error = path.after(runs.server) - path.grad
             memory, allowed = gamma / (2 * method.p) * _square(error), 0.0
         case DASHA():
-            a = 1 / (2 * path.omega(method) + 1)
+            a = 1 / (2 * path.omega(method.compressor) + 1)
             memory = gamma / 2 * _corrected(path.after(runs.workers[1]) - path.local, a)
             allowed = 0.0
         case DASHAMVR():
             memory, allowed = _dasha_mvr(path, method, gamma)
         case EF21() | EF21PP():
-            alpha = path.alpha(method)
+            alpha = path.alpha(method.compressor)
             if isinstance(method, EF21PP):
                 alpha *= method.participants / path.n
             else:
@@ -88,8 +90,9 @@ def potential(problem: Problem, method: Method, runs: Trajectories) -> Potential
         case EF21SGDM():
             memory, allowed = _ef21_sgdm(path, method, gamma)
         case EF21P():
+            _whole(method)
             L = problem.constants.need("L", "the potential of EF21-P")
-            theta = contraction(method.server_compressor.alpha(path.d).value).theta
+            theta = contraction(path.alpha(method.server_compressor)).theta
             apart = path.before(runs.server) - path.x
             memory, allowed = gamma * L**2 / (2 * theta) * _square(apart), 0.0
         case DIANA():
@@ -129,19 +132,19 @@ class _Path:
         """What there is after it: memories that the step has brought to its model."""
         return states[:, 1:]
 
-    def omega(self, method: Method) -> float:
-        """ω of the method's compressor."""
-        return float(method.compressor.omega(self.d).value)
+    def omega(self, compressor: Unbiased) -> float:
+        """ω."""
+        return float(compressor.omega(self.d).value)
 
-    def alpha(self, method: Method) -> float:
-        """α of the method's compressor."""
-        return float(method.compressor.alpha(self.d).value)
+    def alpha(self, compressor: Compressor) -> float:
+        """α."""
+        return float(contraction_of(compressor, self.d))
 
-    def sigma2(self, method: Method) -> float:
+    def sigma2(self, batch: int | None) -> float:
         """σ² of the mean of a batch."""
-        if method.batch is None:
+        if batch is None:
             return 0.0
-        return self.problem.constants.need("sigma2", "the potential") / method.batch
+        return self.problem.constants.need("sigma2", "the potential") / batch
 
     def unlike(self) -> Float[np.ndarray, "R K"]:
         """ζ² at each model for D = 1."""
@@ -163,35 +166,43 @@ def _corrected(e: Float[np.ndarray, "... n d"], a: float) -> Float[np.ndarray, "
     return together / (a * (2 - a))
 
 
-def _exact(method: Method) -> None:
+def _exact(method: DIANA | EF14 | EF21) -> None:
     if method.batch is not None:
         raise UnsupportedError(
             f"the potential of {method.name} is known for exact gradients; leave out batch"
         )
 
 
+def _whole(method: EF21P | LocalSGD) -> None:
+    if not isinstance(method.compressor, Identity):
+        raise UnsupportedError(
+            f"the potential of {method.name} is known for messages that travel uncompressed; "
+            "leave out compressor"
+        )
+
+
 def _dasha_mvr(path: _Path, method: DASHAMVR, gamma: float) -> tuple[np.ndarray, float]:
-    omega, b, n = path.omega(method), method.momentum, path.n
+    omega, b, n = path.omega(method.compressor), method.momentum, path.n
     h, g = (path.after(part) for part in path.runs.workers)
     w, q = 2 * omega * (2 * omega + 1) / n, h - path.local
     kept = _square(q.mean(axis=-2)) / b + 2 * w * b * _mean_square(q)
     memory = gamma * (_corrected(g - h, 1 / (2 * omega + 1)) + kept / (2 - b))
     each = w * b**2 + b / (n * (2 - b)) + 2 * w * b**3 / (2 - b)
-    return memory, 2 * gamma * path.sigma2(method) * each
+    return memory, 2 * gamma * path.sigma2(method.batch) * each
 
 
 def _ef21_sgdm(path: _Path, method: EF21SGDM, gamma: float) -> tuple[np.ndarray, float]:
-    alpha, eta, n = path.alpha(method), method.momentum, path.n
+    alpha, eta, n = path.alpha(method.compressor), method.momentum, path.n
     theta, beta = contraction(alpha)
     v, g = (path.after(part) for part in path.runs.workers)
     q = v - path.local
     of_q = _square(q.mean(axis=-2)) / eta + 2 * beta * eta / theta * _mean_square(q)
     each = eta / n + (1 - alpha) * eta**2 / theta + 2 * beta * eta**3 / theta
-    return gamma * (_mean_square(g - v) / theta + of_q), gamma * path.sigma2(method) * each
+    return gamma * (_mean_square(g - v) / theta + of_q), gamma * path.sigma2(method.batch) * each
 
 
 def _diana(path: _Path, method: DIANA, gamma: float) -> np.ndarray:
-    omega = path.omega(method)
+    omega = path.omega(method.compressor)
     a = shift_step_size(omega) if method.shift is None else method.shift
     theta = 1 - np.sqrt(1 - 2 * a + a**2 * (1 + omega))
     apart = path.before(path.runs.workers) - path.local
@@ -200,7 +211,7 @@ def _diana(path: _Path, method: DIANA, gamma: float) -> np.ndarray:
 
 def _ef14(path: _Path, method: EF14, gamma: float) -> Potential:
     L = path.problem.constants.need("L", "the potential of EF14")
-    theta, beta = contraction(path.alpha(method))
+    theta, beta = contraction(path.alpha(method.compressor))
     errors = gamma * path.before(path.runs.workers)
     f = np.asarray(_values(path.problem, path.x - errors.mean(axis=-2)))
     memory = gamma * L**2 / (2 * theta) * _mean_square(errors)
@@ -213,15 +224,17 @@ def _dcgd(path: _Path, method: DCGD, gamma: float) -> Potential:
     best = minimiser(path.problem)
     workers = jnp.arange(path.n, dtype=jnp.int32)
     rest = np.asarray(jax.vmap(lambda i: path.problem.local_grad(best, i))(workers))
-    floor = 2 * gamma**2 * path.omega(method) / path.n * float(_square(rest).mean())
+    A, _ = aggregate(method.compressor, path.d, path.n)
+    floor = 2 * gamma**2 * A * float(_square(rest).mean())
     return Potential(_square(path.x - np.asarray(best)), floor, 0.0, 1 - gamma * mu)
 
 
 def _local_sgd(path: _Path, method: LocalSGD, gamma: float) -> Potential:
     if method.participants is not None:
         raise UnsupportedError("the potential of Local SGD is known for participants = None")
+    _whole(method)
     L, L_max = (path.problem.constants.need(name, "Local SGD") for name in ("L", "L_max"))
-    H, sigma2 = method.local_steps, path.sigma2(method)
+    H, sigma2 = method.local_steps, path.sigma2(method.batch)
     drift = (H - 1) * (4 / 3 * (2 * H - 1) * path.unlike() + 2 * sigma2)
     allowed = gamma**3 * H * L_max**2 / 2 * drift + L * gamma**2 * H * sigma2 / path.n
     return Potential(path.f, allowed, gamma * H / 4)

@@ -222,6 +222,8 @@ def standing():
     [
         (MinibatchSGD(0.1), "no Lyapunov function of Minibatch SGD"),
         (LocalSGD(0.1, 2, participants=2), "participants = None"),
+        (LocalSGD(0.1, 2, compressor=RandK(2)), "travel uncompressed"),
+        (EF21P(0.1, TopK(2), compressor=RandK(2)), "travel uncompressed"),
         (EF21(0.1, TopK(2), batch=1), "exact gradients; leave out batch"),
         (EF14(0.1, TopK(2), batch=1), "exact gradients; leave out batch"),
         (DIANA(0.1, RandK(2), batch=1), "exact gradients; leave out batch"),
