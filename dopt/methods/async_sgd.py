@@ -28,6 +28,7 @@ from compressors import Compressor, Identity
 from dopt.costs import Costs
 from dopt.errors import ConfigurationError
 from dopt.methods._base import GradientMethod, Optimizer
+from dopt.methods._single import check_single
 from dopt.policies import EveryArrival, Policy
 
 
@@ -48,6 +49,7 @@ class AsynchronousSGD(GradientMethod):
     optimizer: Optimizer = field(default=optax.sgd, metadata={"static": True})
 
     def __post_init__(self) -> None:
+        check_single(self.name, self.compressor)
         if self.rule not in RULES:
             raise ConfigurationError(f"rule = {self.rule!r} is none of {', '.join(RULES)}")
 

@@ -31,6 +31,7 @@ from compressors import Unbiased
 from dopt.costs import Costs
 from dopt.methods._base import Memory, Method, Optimizer
 from dopt.methods._job import Job
+from dopt.methods._single import check_single
 from dopt.policies import Policy, Rounds, pattern
 from dopt.problems import Constants, Problem
 from dopt.theory import dasha_step_size
@@ -84,6 +85,9 @@ class DASHA(Corrected):
     step_size: Any
     compressor: Unbiased = field(metadata={"static": True})
     optimizer: Optimizer = field(default=optax.sgd, metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        check_single(self.name, self.compressor)
 
     def policy(self, costs: Costs, d: int) -> Policy:
         """Rounds of all workers, the first one dense."""

@@ -34,6 +34,7 @@ from dopt.errors import ConfigurationError
 from dopt.methods._base import Memory, Optimizer
 from dopt.methods._job import Job
 from dopt.methods._local import check_batch, local_gradient
+from dopt.methods._single import check_single
 from dopt.methods.dasha import FULL, Corrected
 from dopt.policies import Policy, Rounds, pattern
 from dopt.problems import Problem
@@ -54,6 +55,7 @@ class DASHAMVR(Corrected):
     optimizer: Optimizer = field(default=optax.sgd, metadata={"static": True})
 
     def __post_init__(self) -> None:
+        check_single(self.name, self.compressor)
         check_batch(self.batch)
         check_batch(self.first)
         if not 0 < self.momentum <= 1:

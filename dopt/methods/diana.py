@@ -34,6 +34,7 @@ from dopt.errors import ConfigurationError
 from dopt.methods._base import Memory, Method, Optimizer
 from dopt.methods._job import Job
 from dopt.methods._local import check_batch, local_gradient
+from dopt.methods._single import check_single
 from dopt.policies import Policy, Rounds, pattern
 from dopt.problems import Constants, Problem
 from dopt.theory import diana_step_size, shift_step_size
@@ -53,6 +54,7 @@ class DIANA(Method):
     optimizer: Optimizer = field(default=optax.sgd, metadata={"static": True})
 
     def __post_init__(self) -> None:
+        check_single(self.name, self.compressor)
         check_batch(self.batch)
         if self.shift is not None and not self.shift > 0:
             raise ConfigurationError(f"shift = {self.shift} must be positive; 1/(1 + ω) is usual")

@@ -35,6 +35,7 @@ from dopt.methods._base import Memory, Method, Optimizer
 from dopt.methods._constants import contraction_of
 from dopt.methods._job import Job
 from dopt.methods._local import check_batch, local_gradient
+from dopt.methods._single import check_single
 from dopt.policies import Policy, Rounds, pattern
 from dopt.problems import Constants, Problem
 from dopt.theory import ef14_step_size
@@ -53,6 +54,7 @@ class EF14(Method):
     optimizer: Optimizer = field(default=optax.sgd, metadata={"static": True})
 
     def __post_init__(self) -> None:
+        check_single(self.name, self.compressor)
         check_batch(self.batch)
 
     def policy(self, costs: Costs, d: int) -> Policy:

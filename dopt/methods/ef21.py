@@ -33,6 +33,7 @@ from dopt.methods._base import Memory, Optimizer
 from dopt.methods._constants import contraction_of
 from dopt.methods._job import Job
 from dopt.methods._local import Shifted, check_batch, local_gradient
+from dopt.methods._single import check_single
 from dopt.policies import Policy, Rounds, pattern
 from dopt.problems import Constants, Problem
 from dopt.theory import ef21_step_size
@@ -50,6 +51,7 @@ class EF21(Shifted):
     optimizer: Optimizer = field(default=optax.sgd, metadata={"static": True})
 
     def __post_init__(self) -> None:
+        check_single(self.name, self.compressor)
         check_batch(self.batch)
 
     def policy(self, costs: Costs, d: int) -> Policy:

@@ -29,6 +29,7 @@ from dopt.errors import UnsupportedError
 from dopt.methods._base import Memory, Method, Optimizer, Server
 from dopt.methods._constants import contraction_of
 from dopt.methods._job import Job
+from dopt.methods._single import check_single
 from dopt.policies import Policy, Rounds, pattern
 from dopt.problems import Constants, Problem
 from dopt.theory import ef21p_step_size
@@ -44,6 +45,9 @@ class EF21P(Method):
     server_compressor: Compressor = field(metadata={"static": True})
     compressor: Compressor | Joint = field(default=Identity(), metadata={"static": True})
     optimizer: Optimizer = field(default=optax.sgd, metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        check_single(self.name, self.server_compressor)
 
     def policy(self, costs: Costs, d: int) -> Policy:
         """Rounds of all workers, with compressed news of the model."""

@@ -30,6 +30,7 @@ from dopt.methods._base import Memory, Optimizer
 from dopt.methods._constants import contraction_of
 from dopt.methods._job import Job
 from dopt.methods._local import Shifted
+from dopt.methods._single import check_single
 from dopt.policies import Policy, SampledRounds, pattern
 from dopt.problems import Constants, Problem
 from dopt.theory import ef21_pp_step_size
@@ -45,6 +46,9 @@ class EF21PP(Shifted):
     compressor: Compressor = field(metadata={"static": True})
     participants: int = field(metadata={"static": True})
     optimizer: Optimizer = field(default=optax.sgd, metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        check_single(self.name, self.compressor)
 
     def policy(self, costs: Costs, d: int) -> Policy:
         """Rounds of sampled workers, the first one of all."""

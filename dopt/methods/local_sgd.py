@@ -33,6 +33,7 @@ from dopt.errors import ConfigurationError
 from dopt.methods._base import Memory, Optimizer, Stateless
 from dopt.methods._job import Job
 from dopt.methods._local import check_batch, local_gradient
+from dopt.methods._single import check_single
 from dopt.policies import Policy, Rounds, SampledRounds, pattern
 from dopt.problems import Constants, Problem
 from dopt.theory import local_sgd_step_size
@@ -52,9 +53,14 @@ class LocalSGD(Stateless):
     optimizer: Optimizer = field(default=optax.sgd, metadata={"static": True})
 
     def __post_init__(self) -> None:
+        check_single(self.name, self.compressor)
         check_batch(self.batch)
         if self.local_steps < 1:
             raise ConfigurationError(f"local_steps = {self.local_steps} must be at least 1")
+        if self.participants is not None and self.participants < 1:
+            raise ConfigurationError(
+                f"participants = {self.participants}; at least one worker takes part in a round"
+            )
 
     def policy(self, costs: Costs, d: int) -> Policy:
         """Rounds of all workers, or of sampled ones."""

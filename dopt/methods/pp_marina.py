@@ -26,8 +26,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from compressors import Unbiased
 from dopt.costs import Costs
+from dopt.errors import ConfigurationError
 from dopt.methods._base import Memory, Optimizer
 from dopt.methods._job import Job
+from dopt.methods._single import check_single
 from dopt.methods.marina import FULL, Differences
 from dopt.policies import Policy, SampledRounds, pattern
 from dopt.problems import Constants, Problem
@@ -45,6 +47,14 @@ class PPMARINA(Differences):
     p: float = field(metadata={"static": True})
     participants: int = field(metadata={"static": True})
     optimizer: Optimizer = field(default=optax.sgd, metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_single(self.name, self.compressor)
+        if self.participants < 1:
+            raise ConfigurationError(
+                f"participants = {self.participants}; at least one worker takes part in a round"
+            )
 
     def policy(self, costs: Costs, d: int) -> Policy:
         """Rounds of sampled workers, full ones of all by the shared coin."""

@@ -28,6 +28,7 @@ from compressors import Compressor, Identity
 from dopt.costs import Costs
 from dopt.errors import ConfigurationError
 from dopt.methods._base import GradientMethod, Optimizer
+from dopt.methods._single import check_single
 from dopt.policies import FreshBatch, Policy
 
 
@@ -44,6 +45,7 @@ class RennalaSGD(GradientMethod):
     optimizer: Optimizer = field(default=optax.sgd, metadata={"static": True})
 
     def __post_init__(self) -> None:
+        check_single(self.name, self.compressor)
         if self.batch < 1:
             raise ConfigurationError(f"batch = {self.batch} must be at least 1")
 

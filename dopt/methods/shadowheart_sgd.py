@@ -35,6 +35,7 @@ import optax
 from compressors import Unbiased
 from dopt.costs import Costs
 from dopt.methods._base import GradientMethod, Optimizer
+from dopt.methods._single import check_single
 from dopt.policies import Policy, Rounds, pattern
 from dopt.theory import Plan, plan
 
@@ -50,6 +51,9 @@ class ShadowheartSGD(GradientMethod):
     noise_ratio: float = field(metadata={"static": True})
     clip: bool = field(default=False, metadata={"static": True})
     optimizer: Optimizer = field(default=optax.sgd, metadata={"static": True})
+
+    def __post_init__(self) -> None:
+        check_single(self.name, self.compressor)
 
     def plan(self, costs: Costs, d: int) -> Plan:
         """The equilibrium time and the b_i, m_i, w_i that follow from it."""
