@@ -7,14 +7,36 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from families import STEPS, D, N, cluster, costs_for, least_squares, listed, schedule_for
+from rounds import gradients, played, same
 
-from compressors import Identity, RandK
+from compressors import (
+    CorrelatedQuantization,
+    Identity,
+    IndependentFamily,
+    PermK,
+    RandK,
+    TopK,
+)
 from dopt.methods import (
+    DASHA,
+    DASHAMVR,
+    DCGD,
+    DIANA,
+    EF14,
     EF21,
+    EF21P,
+    EF21PP,
+    EF21SGDM,
     MARINA,
+    PPMARINA,
     QSGD,
+    VRMARINA,
     AsynchronousSGD,
+    Factors,
+    GradientDescent,
+    LocalSGD,
     MinibatchSGD,
+    PowerSGD,
     RennalaSGD,
     SGDOne,
     ShadowheartSGD,
@@ -23,6 +45,7 @@ from dopt.methods import (
 )
 from dopt.problems import GaussianNoise, TridiagonalQuadratic
 from dopt.replay import replay
+from dopt.replay.plain import plain_replay
 from simulators.cluster import Cluster
 
 
@@ -34,24 +57,92 @@ def trace_of(method, problem, *, workers=None, seeds=(0,)):
     return replay(problem, method, schedule, records=EVERY, seeds=seeds)
 
 
-def matrices(problem):
-    """A_i and y_i of the least squares, as plain arrays."""
-    a, y = (np.asarray(part) for part in problem.data)
-    return a.reshape(N, -1, D), y.reshape(N, -1)
+GD_ROUNDS = 5
+TOP = TopK(4)
+SHAPES = ((5, 3), (5,))
+
+
+def descent(gamma):
+    """Models of gradient descent."""
+    models = [np.zeros(D)]
+    for _ in range(GD_ROUNDS):
+        models.append(models[-1] - gamma * gradients(models[-1]).mean(axis=0))
+    return models
 
 
 @pytest.mark.parametrize(
-    "method", [EF21(0.2, Identity()), MARINA(0.2, RandK(4), p=1.0), MARINA(0.2, Identity(), p=0.2)]
+    "method",
+    [
+        DCGD(0.2, Identity()),
+        DIANA(0.2, Identity()),
+        DIANA(0.2, Identity(), shift=0.3),
+        EF14(0.2, Identity()),
+        EF21(0.2, Identity()),
+        EF21(0.2, TopK(D)),
+        EF21SGDM(0.2, Identity(), momentum=1.0, batch=None),
+        EF21P(0.2, Identity()),
+        DASHA(0.2, Identity()),
+        MARINA(0.2, Identity(), p=0.2),
+        MARINA(0.2, RandK(4), p=1.0),
+        MARINA(0.2, CorrelatedQuantization(), p=1.0),
+        MARINA(0.2, PermK(), p=1.0),
+        VRMARINA(0.2, RandK(4), p=1.0),
+        PPMARINA(0.2, RandK(4), p=1.0, participants=2),
+        LocalSGD(0.2, 1, batch=None),
+    ],
+    ids=repr,
 )
 def test_without_compression_they_are_gradient_descent(method):
-    problem = least_squares()
-    a, y = matrices(problem)
-    x, values = np.zeros(D), []
-    for _ in EVERY:
-        residual = np.einsum("nrd,d->nr", a, x) - y
-        values.append(np.mean(residual**2) / 2)
-        x = x - 0.2 * np.einsum("nrd,nr->d", a, residual) / residual.size
-    np.testing.assert_allclose(trace_of(method, problem).value[0, 0], values, rtol=1e-12)
+    _, models = played(method, rounds=GD_ROUNDS)
+    same(models, descent(0.2))
+
+
+def test_power_sgd_of_full_rank_is_gradient_descent_in_every_other_step():
+    _, models = played(PowerSGD(0.2, Factors(3, SHAPES)), rounds=2 * GD_ROUNDS)
+    same(models[::2], descent(0.2))
+    np.testing.assert_array_equal(models[1::2], models[:-1:2])
+
+
+def test_a_single_worker_that_shares_the_coordinates_with_nobody_sends_them_all():
+    problem, one = TridiagonalQuadratic(D, mu=0.1), cluster(1)
+    schedules = [
+        schedule_for(method, problem, steps=GD_ROUNDS, workers=one)
+        for method in (MARINA(0.2, PermK(), p=0.3), GradientDescent(0.2))
+    ]
+    marina, parent = (
+        plain_replay(problem, method, listed(schedule))
+        for method, schedule in zip(
+            (MARINA(0.2, PermK(), p=0.3), GradientDescent(0.2)), schedules, strict=True
+        )
+    )
+    np.testing.assert_allclose(np.stack(marina), np.stack(parent), rtol=1e-12, atol=1e-13)
+    np.testing.assert_array_equal(schedules[0].steps.bits_up, schedules[1].steps.bits_up)
+
+
+@pytest.mark.parametrize(
+    ("special", "general"),
+    [
+        (MARINA(0.1, RandK(4), p=0.3), PPMARINA(0.1, RandK(4), p=0.3, participants=N)),
+        (MARINA(0.1, RandK(4), p=0.3), MARINA(0.1, IndependentFamily(RandK(4)), p=0.3)),
+        (EF21(0.1, TOP), EF21PP(0.1, TOP, participants=N)),
+        (EF21(0.1, TOP), EF21SGDM(0.1, TOP, momentum=1.0, batch=None)),
+        (EF21(0.1, TOP, batch=2), EF21SGDM(0.1, TOP, momentum=1.0, batch=2)),
+        (DCGD(0.1, RandK(4)), EF21P(0.1, Identity(), RandK(4))),
+        (MinibatchSGD(0.1), LocalSGD(0.1, 1)),
+        (MinibatchSGD(0.1), LocalSGD(0.1, 1, participants=N)),
+        (MinibatchSGD(0.1), EF21(0.1, Identity(), batch=1)),
+        (MinibatchSGD(0.1), DIANA(0.1, Identity(), batch=1)),
+        (MinibatchSGD(0.1), EF14(0.1, Identity(), batch=1)),
+        (MinibatchSGD(0.1), DASHAMVR(0.1, Identity(), momentum=1.0)),
+    ],
+    ids=repr,
+)
+def test_methods_become_each_other(special, general):
+    parent, models = played(special, rounds=GD_ROUNDS + 3)
+    schedule, others = played(general, rounds=GD_ROUNDS + 3)
+    same(others, models)
+    np.testing.assert_array_equal(schedule.steps.bits_up, parent.steps.bits_up)
+    assert np.abs(np.diff(models, axis=0)).max(axis=1).min() > 1e-3
 
 
 def test_qsgd_without_compression_is_minibatch_sgd():
