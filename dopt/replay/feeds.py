@@ -2,8 +2,8 @@
 
 A *kind* is what fixes shapes: the phase, dense or compressed, a power of four above b, one message
 or many. Few kinds, since each costs a compilation; several, since jobs are padded to the bounds of
-their kind. A *turn* of the loop is a server step (`rounds`: all its arrivals read one version and are
-computed side by side) or a single arrival (`events`: for any schedule).
+their kind. A *turn* of the loop is a server step (`rounds`: all its arrivals read one version and
+are computed side by side) or a single arrival (`events`: for any schedule).
 """
 
 from collections.abc import Sequence
