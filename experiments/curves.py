@@ -1,7 +1,7 @@
 """From the tables of a results folder to curves: report runs by regime and method, and quartiles.
 
-Read are, of the table `runs`, phase, regime, method, variant, step_size and status, and of a config
-`cluster.n` and, where they are there, `target`, `regime_title` and `regime_order`.
+Read are, of the table `runs`, phase, regime, method, variant, step sizes and status, and of a
+config `cluster.n` and, where they are there, the goal and a regime's title, order and row.
 """
 
 import json
@@ -18,7 +18,7 @@ import pandas as pd
 from dopt.errors import DataError
 from dopt.results import Status
 from dopt.results.read import load
-from experiments.tuned import best
+from experiments.tuned import Goal, best
 
 
 log = logging.getLogger("dopt")
@@ -38,15 +38,18 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True)
 class Regime:
-    """One cluster: the report runs of each method, and the step size that they used.
+    """One panel: the report runs of each method, and the step size that they used.
 
-    A method whose server never moved has a step size and no runs.
+    A method whose server never moved has a step size and no runs; it has a factor where its step
+    size is that many times theory's.
     """
 
     title: str
-    target: float | None
+    row: int
+    goal: Goal | None
     runs: dict[str, list[Run]]
     step_sizes: dict[str, float]
+    factors: dict[str, float]
 
 
 class Curve(NamedTuple):
@@ -91,19 +94,30 @@ def read_regimes(folder: Path) -> list[Regime]:
         moved = {method: _runs(mine, records) for method, mine in methods.items()}
         regime = Regime(
             title=config.get("regime_title", str(name)),
-            target=config.get("target"),
+            row=config.get("regime_row", 0),
+            goal=_goal(config),
             runs={method: found for method, found in moved.items() if found},
             step_sizes={m: float(mine["step_size"].iloc[0]) for m, mine in methods.items()},
+            factors={
+                m: float(mine["factor"].iloc[0])
+                for m, mine in methods.items()
+                if mine["theory_step_size"].notna().all()
+            },
         )
         regimes.append((config.get("regime_order", 0), regime))
     return [regime for _, regime in sorted(regimes, key=lambda pair: pair[0])]
+
+
+def _goal(config: dict[str, Any]) -> Goal | None:
+    return None if config.get("target") is None else Goal.of(config)
 
 
 def quartiles(runs: list[Run], x: str, y: str) -> Curve:
     """The quartiles of column `y` against column `x`, as far as all runs go that did not diverge.
 
     Between two records of a run its value is that of the earlier one. A run that diverged counts
-    as the worst; where the median run has, the curve ends, at `WORST`.
+    as the worst; where the median run has, the curve ends, at `WORST` (of accuracy, at its
+    negative).
     """
     xs = [run.records[x].to_numpy(float) for run in runs]
     ends = [at[-1] for at, run in zip(xs, runs, strict=True) if not run.diverged]
@@ -113,20 +127,21 @@ def quartiles(runs: list[Run], x: str, y: str) -> Curve:
     for row, run, at in zip(values, runs, xs, strict=True):
         row[:] = run.records[y].to_numpy(float)[np.searchsorted(at, grid, "right") - 1]
         row[grid > at[-1]] = np.nan
-    ranked = np.nan_to_num(values, nan=WORST, posinf=WORST)
+    worst = -WORST if y == "accuracy" else WORST
+    ranked = np.nan_to_num(values, nan=worst, posinf=worst)
     low, median, high = np.quantile(ranked, (0.25, 0.5, 0.75), axis=0)
-    shown = np.cumsum(median == WORST) <= 1
+    shown = np.cumsum(median == worst) <= 1
     return Curve(grid[shown], low[shown], median[shown], high[shown])
 
 
-def first_at_target(runs: list[Run], x: str, target: float) -> float:
-    """The median over runs of the first `x` at which ‖∇f(x)‖² ≤ target.
+def first_at_target(runs: list[Run], x: str, goal: Goal) -> float:
+    """The median over runs of the first `x` at which the measure is at most the target.
 
     Of an even number, the upper median; a run that never comes there counts as infinitely late.
     """
     firsts = []
     for run in runs:
-        reached = (run.records["grad_norm2"] <= target).to_numpy()
+        reached = (run.records[goal.measure] <= goal.target).to_numpy()
         firsts.append(run.records[x].iloc[reached.argmax()] if reached.any() else math.inf)
     return float(sorted(firsts)[len(firsts) // 2])
 
@@ -137,8 +152,8 @@ def _chosen(
     """Of the report runs `mine` of one method, those of the variant and step size tuning chose."""
     first = mine.iloc[0]
     if len(mine[["variant", "step_size"]].drop_duplicates()) > 1:
-        target = json.loads(first["config"]).get("target", 0.0)
-        choice = best(runs, traces, first["regime"], first["method"], target)
+        goal = _goal(json.loads(first["config"])) or Goal(0.0)
+        choice = best(runs, traces, first["regime"], first["method"], goal)
         if choice is not None:
             pair = (mine["variant"] == choice.variant) & (mine["step_size"] == choice.step_size)
             if not pair.any():

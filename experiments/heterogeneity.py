@@ -26,15 +26,13 @@ from dopt.methods import (
 from dopt.problems import MultinomialLogistic, Problem, ProgressiveNoise, TridiagonalQuadratic
 from dopt.theory import noise_batch
 from experiments.settings import Heterogeneity
-from experiments.study import Entry, Regime, Study, Variant
+from experiments.study import REPORT_SEEDS_FROM, Entry, Limits, Regime, Study, Variant
 from simulators.cluster import Cluster
 from simulators.cluster_file import read_cluster
 from simulators.presets import PRESETS, by_name
 
 
 FROM_THEORY = "Shadowheart SGD (S = σ²/ε)"
-REPORT_SEEDS_FROM = 1000
-"""Seeds that report never tune: they start here, seeds that tune at 0."""
 
 
 def problem_of(settings: Heterogeneity, data: str | None) -> tuple[Problem, dict[str, Any]]:
@@ -51,8 +49,8 @@ def problem_of(settings: Heterogeneity, data: str | None) -> tuple[Problem, dict
     return quadratic, {"name": "tridiagonal-quadratic", **config}
 
 
-def regimes_of(settings: Heterogeneity, d: int) -> tuple[Regime, ...]:
-    """The clusters, each with the virtual time that its runs may take."""
+def clusters_of(settings: Heterogeneity, d: int) -> list[tuple[str, str, Cluster]]:
+    """Name, title and cluster of each regime."""
     if settings.cluster is not None:
         cluster = read_cluster(settings.cluster)
         if not cluster.h.all():
@@ -61,13 +59,9 @@ def regimes_of(settings: Heterogeneity, d: int) -> tuple[Regime, ...]:
                 "give every gradient a positive time"
             )
         name = Path(settings.cluster).name
-        return (Regime(name, f"{name}, n = {cluster.n}", cluster, _seconds(cluster, d, settings)),)
-    regimes = []
-    for name in settings.regimes:
-        cluster = by_name(name, settings.workers, d)
-        title = PRESETS[name].description
-        regimes.append(Regime(name, title, cluster, _seconds(cluster, d, settings)))
-    return tuple(regimes)
+        return [(name, f"{name}, n = {cluster.n}", cluster)]
+    found = {name: by_name(name, settings.workers, d) for name in settings.regimes}
+    return [(name, PRESETS[name].description, cluster) for name, cluster in found.items()]
 
 
 def _seconds(cluster: Cluster, d: int, settings: Heterogeneity) -> float:
@@ -145,16 +139,20 @@ def build(settings: Heterogeneity, data: str | None) -> Study:
             f"target = {settings.target:g} is already met at x⁰, where ‖∇f‖² = {norm2:.4g}; "
             "give a smaller one"
         )
+    shared = (problem, problem_config, entries_of(settings, problem))
     return Study(
         name="heterogeneity",
-        problem=problem,
-        problem_config=problem_config,
-        regimes=regimes_of(settings, problem.d),
-        entries=entries_of(settings, problem),
-        step_sizes=tuple(2.0**k for k in range(first, last + 1)),
+        regimes=tuple(
+            Regime(
+                *(name, title, cluster),
+                *shared,
+                Limits(_seconds(cluster, problem.d, settings), gradients=settings.gradients),
+            )
+            for name, title, cluster in clusters_of(settings, problem.d)
+        ),
+        factors=tuple(2.0**k for k in range(first, last + 1)),
         tune_seeds=tuple(range(settings.tune_seeds)),
         report_seeds=tuple(range(REPORT_SEEDS_FROM, REPORT_SEEDS_FROM + settings.seeds)),
         target=settings.target,
-        gradients=settings.gradients,
         timeline_seed=settings.timeline_seed,
     )

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import pandas as pd
 
 from dopt import __version__
 from dopt.errors import DataError, DoptError, InterruptedRunError, NoProgressError
@@ -25,15 +26,17 @@ from experiments.study import (
     Batch,
     Study,
     check_kept,
-    longest_first,
+    entries,
     run_configs,
     schedule_of,
     tuning,
 )
-from experiments.tuned import best
 
 
 log = logging.getLogger("dopt")
+
+NOTHING = pd.DataFrame()
+"""The tables of a study that tunes nothing, before its reports."""
 
 
 class Advance(NamedTuple):
@@ -71,8 +74,7 @@ class Runner:
         self.known: dict[Any, list[Known]] = {}
         self.label = ""
         self.done = 0
-        rows = sum(len(entry.variants) + 1 for entry in study.entries)
-        self.batches = rows * len(study.regimes)
+        self.batches = len(tuning(study)) + len(entries(study))
 
     def run(self) -> None:
         """Tunes, then reports. What is already in the folder is not run again.
@@ -100,26 +102,17 @@ class Runner:
 
     def _reports(self) -> list[Batch]:
         """One batch for each regime and entry: its best variant and step size, other seeds."""
-        runs, traces = load(self.store.folder)
+        study = self.study
+        runs, traces = load(self.store.folder) if tuning(study) else (NOTHING, NOTHING)
         batches = []
-        for entry in self.study.entries:
-            variants = {variant.name: variant for variant in entry.variants}
-            for regime in longest_first(self.study):
-                chosen = best(runs, traces, regime.name, entry.label, self.study.target)
-                if chosen is None:
-                    self.done += 1
-                    continue
-                variant, step_size = variants[chosen.variant], chosen.step_size
-                batches.append(
-                    Batch(
-                        regime,
-                        entry.label,
-                        variant,
-                        "report",
-                        (step_size,),
-                        self.study.report_seeds,
-                    )
-                )
+        for regime, entry in entries(study):
+            chosen = study.choice(regime, entry, runs, traces)
+            if chosen is None:
+                self.done += 1
+                continue
+            (variant,) = (v for v in entry.variants if v.name == chosen.variant)
+            factors, seeds = (chosen.factor,), study.report_seeds
+            batches.append(Batch(regime, entry.label, variant, "report", factors, seeds))
         return batches
 
     def _batch(self, batch: Batch) -> None:
@@ -161,11 +154,10 @@ class Runner:
     def _trace(self, batch: Batch, what: str) -> "Outcome":
         schedule = schedule_of(self.study, batch.regime, batch.variant.method)
         if schedule.K < 1:
-            raise NoProgressError(
-                f"{self.study.gradients} gradients or {batch.regime.seconds:g} virtual seconds end "
-                "before the first server step"
-            )
-        key = (replace(batch.variant.method, step_size=0.0), batch.step_sizes, batch.seeds)
+            raise NoProgressError(f"{batch.regime.limits} end before the first server step")
+        problem = batch.regime.problem
+        method = replace(batch.variant.method, step_size=0.0)
+        key = (id(problem), method, batch.step_sizes, batch.seeds)
         for known in self.known.get(key, []):
             # A trace that ended early ends there in every regime; a whole one must be long enough.
             K = int(known.trace.step[-1]) if known.reason else schedule.K
@@ -178,17 +170,18 @@ class Runner:
             nonlocal won
             share = progress.done / progress.steps
             self.on_advance(Advance(self.done, self.batches, share, what))
-            reached = (progress.grad_norm2 <= self.study.target).any(-1).mean(0)
-            won = batch.phase == "tune" and bool((reached > 0.5).any())
+            if batch.phase == "tune" and self.study.measure == "grad_norm2":
+                reached = (progress.grad_norm2 <= self.study.target).any(-1).mean(0)
+                won = bool((reached > 0.5).any())
             return won
 
         trace = replay(
-            self.study.problem,
+            problem,
             batch.variant.method,
             schedule,
             step_sizes=batch.step_sizes,
             seeds=batch.seeds,
-            records=record_steps(schedule.K),
+            records=record_steps(schedule.K, self.study.records),
             on_record=on_record,
             stopping=self.stopping,
         )
@@ -218,11 +211,10 @@ class Runner:
                     "run_id": name,
                     **{k: config[k] for k in ("study", "regime", "method", "variant", "phase")},
                     "compressor": batch.variant.method.compressor.name,
-                    "problem": self.study.problem_config["name"],
+                    "problem": batch.regime.problem_config["name"],
                     "cluster": batch.regime.cluster.describe(),
-                    "step_size": config["step_size"],
-                    "timeline_seed": config["timeline_seed"],
-                    "data_seed": config["data_seed"],
+                    **{k: config[k] for k in ("step_size", "theory_step_size", "factor")},
+                    **{k: config[k] for k in ("timeline_seed", "data_seed")},
                     "status": str(status),
                     "reason": reason,
                     "seconds": seconds / len(ids),
@@ -243,10 +235,13 @@ class Runner:
         """The status of one run of a batch."""
         if outcome.trace is None or outcome.status is Status.INTERRUPTED:
             return outcome.status, outcome.reason
-        status = outcome.trace.status(self.study.target)[r, g]
+        study = self.study
+        if (getattr(outcome.trace, study.measure)[r, g] <= study.target).any():
+            return Status.TARGET_REACHED, None
+        status = outcome.trace.status()[r, g]
         if status is Status.FINISHED:
             return status, outcome.reason
-        return status, "‖∇f(x)‖² is not finite" if status is Status.DIVERGED else None
+        return status, "‖∇f(x)‖² is not finite"
 
 
 class Outcome(NamedTuple):
@@ -268,7 +263,12 @@ TRACE_COLUMNS = (
     "value",
     "gap",
     "grad_norm2",
+    "accuracy",
 )
+
+
+MEASURES = ("value", "gap", "grad_norm2", "accuracy")
+"""What a trace measures, for each of its runs."""
 
 
 def _append(columns: dict[str, list], name: str, trace: Trace, r: int, g: int) -> None:
@@ -277,7 +277,7 @@ def _append(columns: dict[str, list], name: str, trace: Trace, r: int, g: int) -
     columns["record"].extend(range(M))
     for column in ("time", "step", "gradients", "bits_up", "bits_down"):
         columns[column].extend(getattr(trace, column).tolist())
-    for column in ("value", "gap", "grad_norm2"):
+    for column in MEASURES:
         columns[column].extend(getattr(trace, column)[r, g].tolist())
 
 
@@ -314,9 +314,7 @@ def stretched(trace: Trace, schedule: Schedule) -> Trace:
         gradients=totals.gradients[step],
         bits_up=totals.bits_up[step],
         bits_down=totals.bits_down[step],
-        value=trace.value[..., kept],
-        gap=trace.gap[..., kept],
-        grad_norm2=trace.grad_norm2[..., kept],
+        **{name: getattr(trace, name)[..., kept] for name in MEASURES},
     )
 
 

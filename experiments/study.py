@@ -1,32 +1,48 @@
 """What a study is made of, whatever it compares: regimes, entries, and batches of runs.
 
-An *entry* is one row of the table: a label and the variants of a method among which it may choose
-(Shadowheart SGD its noise ratio, QSGD its K). Tuning runs every variant over one grid of step
-sizes on some data seeds; the best pair is reported on other seeds. A *batch* is the runs that
-share one schedule and one compiled loop, and the unit in which results are kept.
+A *regime* is one panel: a problem on a cluster, and how long a run may take there. An *entry* is
+one row of its table: a label and the variants of a method among which it may choose (Shadowheart
+SGD its noise ratio, QSGD its K). Tuning runs every variant over one grid on some data seeds; the
+best pair is reported on other seeds. The grid holds step sizes or, for a variant whose theorem
+gives one, factors of that. A *batch* is the runs that share one schedule and one compiled loop, and
+the unit in which results are kept.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import numpy as np
+import pandas as pd
+
+from dopt.costs import Costs
 from dopt.errors import ConfigurationError
 from dopt.methods import Method
 from dopt.problems import Problem
-from dopt.replay import record_steps
+from dopt.replay.replay import RECORDS_PER_OCTAVE, record_steps
 from dopt.results import canonical_json
 from dopt.schedule import Schedule
+from experiments.tuned import Best, Goal, best
 from simulators import timeline
 from simulators.cluster import Cluster
 
 
+REPORT_SEEDS_FROM = 1000
+"""Seeds that report never tune: they start here, seeds that tune at 0."""
+
+
 class Variant(NamedTuple):
-    """One choice of a method's own parameters; `name` tells it apart, such as `S = 10`."""
+    """One choice of a method's own parameters; `name` tells it apart, such as `S = 10`.
+
+    `theory` is the step size that its theorem gives in its regime; then the grid holds factors of
+    it.
+    """
 
     name: str
     method: Method
+    theory: float | None = None
 
 
 class Entry(NamedTuple):
@@ -36,30 +52,80 @@ class Entry(NamedTuple):
     variants: tuple[Variant, ...]
 
 
+class Limits(NamedTuple):
+    """Where a run ends, whichever comes first: `bits` are those that a worker sends on average."""
+
+    seconds: float | None = None
+    steps: int | None = None
+    gradients: int | None = None
+    bits: int | None = None
+
+    def __str__(self) -> str:
+        """Those that are set, as in `400 gradients or 30 virtual seconds`."""
+        names = {"gradients": "gradients", "seconds": "virtual seconds", "steps": "server steps"}
+        names |= {"bits": "bits per worker"}
+        found = {what: getattr(self, name) for name, what in names.items()}
+        return " or ".join(f"{x:g} {what}" for what, x in found.items() if x is not None)
+
+
 class Regime(NamedTuple):
-    """One panel: a cluster, and how much virtual time a run may take on it."""
+    """One panel: a problem on a cluster, who is compared there, and how long a run may take.
+
+    Panels of the same `row` stand side by side.
+    """
 
     name: str
     title: str
     cluster: Cluster
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Study:
-    """A comparison: regimes × entries on one problem, one grid of step sizes for all."""
-
-    name: str
     problem: Problem
     problem_config: dict[str, Any]
-    regimes: tuple[Regime, ...]
     entries: tuple[Entry, ...]
-    step_sizes: tuple[float, ...]
+    limits: Limits
+    row: int = 0
+
+    def costs(self, method: Method) -> Costs:
+        """What the cluster charges for the method's messages on the problem."""
+        d, dtype = self.problem.d, self.problem.dtype
+        bits = method.message_bits(d, dtype, self.cluster.n)
+        return self.cluster.costs(d=d, dtype=dtype, message_bits=bits)
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A comparison: regimes with their entries, and one grid of `factors` for all of them.
+
+    A run is to bring `measure` down to `target`, with as little of what `axis` counts as possible:
+    virtual time, or bits sent up. `records` are made in each doubling of the steps.
+    """
+
+    name: str
+    regimes: tuple[Regime, ...]
+    factors: tuple[float, ...]
     tune_seeds: tuple[int, ...]
     report_seeds: tuple[int, ...]
     target: float
-    gradients: int
     timeline_seed: int
+    axis: Literal["time", "bits"] = "time"
+    measure: Literal["grad_norm2", "value"] = "grad_norm2"
+    records: int = RECORDS_PER_OCTAVE
+
+    @property
+    def goal(self) -> Goal:
+        """What the runs are for."""
+        return Goal(self.target, self.axis, self.measure)
+
+    def tunes(self, entry: Entry) -> bool:
+        """Whether there is anything to choose."""
+        return len(entry.variants) * len(self.factors) > 1
+
+    def choice(
+        self, regime: Regime, entry: Entry, runs: pd.DataFrame, traces: pd.DataFrame
+    ) -> Best | None:
+        """What tuning chose, or the only variant and step size that there is."""
+        if self.tunes(entry):
+            return best(runs, traces, regime.name, entry.label, self.goal)
+        (variant,), (factor,) = entry.variants, self.factors
+        return Best(variant.name, (variant.theory or 1.0) * factor, factor, 1, at_edge=False)
 
 
 class Batch(NamedTuple):
@@ -69,27 +135,31 @@ class Batch(NamedTuple):
     label: str
     variant: Variant
     phase: str
-    step_sizes: tuple[float, ...]
+    factors: tuple[float, ...]
     seeds: tuple[int, ...]
+
+    @property
+    def step_sizes(self) -> tuple[float, ...]:
+        """Factors of theory's step size, or the factors themselves where theory gives none."""
+        return tuple((self.variant.theory or 1.0) * factor for factor in self.factors)
 
 
 def schedule_of(study: Study, regime: Regime, method: Method) -> Schedule:
     """The schedule of a method in a regime, cut at a record point."""
-    d = study.problem.d
-    costs = regime.cluster.costs(
-        d=d,
-        dtype=study.problem.dtype,
-        message_bits=method.compressor.nbits(d, study.problem.dtype),
-    )
+    costs, limits = regime.costs(method), regime.limits
     schedule = timeline(
-        method.policy(costs, d),
+        method.policy(costs, regime.problem.d),
         costs,
-        seconds=regime.seconds,
-        gradients=study.gradients,
+        steps=limits.steps,
+        seconds=limits.seconds,
+        gradients=limits.gradients,
         seed=study.timeline_seed,
     )
-    steps = record_steps(schedule.K)
-    whole = record_steps(max(2 * schedule.K, 1))
+    if limits.bits is not None:
+        most = limits.bits * regime.cluster.n
+        schedule = schedule.until(int(np.searchsorted(schedule.steps.bits_up, most, "right")) - 1)
+    steps = record_steps(schedule.K, study.records)
+    whole = record_steps(max(2 * schedule.K, 1), study.records)
     last = steps[-1] if steps[-1] in whole else steps[-2]
     return schedule.until(int(last))
 
@@ -102,7 +172,7 @@ def describe(value: Any) -> Any:
     if callable(value):
         # The package alone: where inside it a function lives may change with its version.
         return f"{value.__module__.partition('.')[0]}.{value.__qualname__}"
-    return value
+    return [describe(one) for one in value] if isinstance(value, tuple) else value
 
 
 def run_configs(study: Study, batch: Batch) -> list[dict[str, Any]]:
@@ -110,47 +180,75 @@ def run_configs(study: Study, batch: Batch) -> list[dict[str, Any]]:
 
     The grid and the seeds that tune are part of it, since tuning ends when one step size has won.
     """
-    method = replace(batch.variant.method, step_size=None)
+    regime, variant = batch.regime, batch.variant
+    method = replace(variant.method, step_size=None)
     tunes = batch.phase == "tune"
     shared = {
         "study": study.name,
         "phase": batch.phase,
-        "regime": batch.regime.name,
-        "regime_title": batch.regime.title,
-        "regime_order": [r.name for r in study.regimes].index(batch.regime.name),
+        "regime": regime.name,
+        "regime_title": regime.title,
+        "regime_order": [r.name for r in study.regimes].index(regime.name),
+        "regime_row": regime.row,
         "method": batch.label,
-        "variant": batch.variant.name,
+        "variant": variant.name,
         "method_config": describe(method),
-        "problem": study.problem_config,
-        "cluster": batch.regime.cluster.to_config(),
-        "n": batch.regime.cluster.n,
-        "seconds": batch.regime.seconds,
-        "gradients": study.gradients,
-        "target": study.target,
+        "theory_step_size": variant.theory,
+        "problem": regime.problem_config,
+        "cluster": regime.cluster.to_config(),
+        "n": regime.cluster.n,
+        **regime.limits._asdict(),
+        **study.goal._asdict(),
         "step_sizes": list(batch.step_sizes) if tunes else [],
         "tune_seeds": list(batch.seeds) if tunes else [],
         "timeline_seed": study.timeline_seed,
+        "records_per_octave": study.records,
     }
     return [
-        shared | {"step_size": step_size, "data_seed": seed}
+        shared | {"step_size": step_size, "factor": factor, "data_seed": seed}
         for seed in batch.seeds
-        for step_size in batch.step_sizes
+        for step_size, factor in zip(batch.step_sizes, batch.factors, strict=True)
     ]
 
 
 def longest_first(study: Study) -> list[Regime]:
     """The regimes, the longest virtual time first, so that the others can use its traces."""
-    return sorted(study.regimes, key=lambda regime: -regime.seconds)
+    return sorted(study.regimes, key=lambda regime: -(regime.limits.seconds or 0.0))
+
+
+def entries(study: Study) -> list[tuple[Regime, Entry]]:
+    """Every entry in every regime, those with the same label after each other."""
+    regimes = longest_first(study)
+    labels = dict.fromkeys(entry.label for regime in study.regimes for entry in regime.entries)
+    return [
+        (regime, entry)
+        for label in labels
+        for regime in regimes
+        for entry in regime.entries
+        if entry.label == label
+    ]
+
+
+def grids(study: Study) -> list[Batch]:
+    """The whole grid of every variant; a variant's regimes after each other."""
+    found = [
+        Batch(regime, entry.label, variant, "tune", study.factors, study.tune_seeds)
+        for regime, entry in entries(study)
+        for variant in entry.variants
+    ]
+    order = list(dict.fromkeys((batch.label, batch.variant.name) for batch in found))
+    labels = list(dict.fromkeys(batch.label for batch in found))
+
+    def place(batch: Batch) -> tuple[int, int]:
+        return labels.index(batch.label), order.index((batch.label, batch.variant.name))
+
+    return sorted(found, key=place)
 
 
 def tuning(study: Study) -> list[Batch]:
-    """All batches that tune."""
-    return [
-        Batch(regime, entry.label, variant, "tune", study.step_sizes, study.tune_seeds)
-        for entry in study.entries
-        for variant in entry.variants
-        for regime in longest_first(study)
-    ]
+    """All batches that tune: where there is one variant and one factor, there is none."""
+    tuned = {(regime.name, entry.label) for regime, entry in entries(study) if study.tunes(entry)}
+    return [batch for batch in grids(study) if (batch.regime.name, batch.label) in tuned]
 
 
 def check_kept(study: Study, kept: Sequence[dict[str, Any]], folder: Path) -> None:
@@ -174,7 +272,7 @@ def check_kept(study: Study, kept: Sequence[dict[str, Any]], folder: Path) -> No
             "number now; give more with --seeds, or another folder with --out"
         )
     ours = {}
-    for batch in tuning(study):
+    for batch in grids(study):
         for phase in ("tune", "report"):
             config = _of_batch(run_configs(study, batch._replace(phase=phase))[0])
             ours[_name(config)] = json.loads(canonical_json(config))
@@ -199,7 +297,8 @@ def check_kept(study: Study, kept: Sequence[dict[str, Any]], folder: Path) -> No
 
 def _of_batch(config: dict[str, Any]) -> dict[str, Any]:
     """What the runs of a batch have in common."""
-    return {key: value for key, value in config.items() if key not in ("step_size", "data_seed")}
+    own = ("step_size", "factor", "data_seed")
+    return {key: value for key, value in config.items() if key not in own}
 
 
 def _name(config: dict[str, Any]) -> tuple[str, ...]:

@@ -61,6 +61,9 @@ TARGET: dict[str, Any] = {"color": "#555555", "linestyle": (0, (3.0, 2.0)), "lin
 PANEL_INCHES = (2.33, 2.9)
 """Three panels are as wide as the text of a two-column paper."""
 
+ROW_INCHES = 2.0
+"""What another row of panels adds to the height."""
+
 BAND: dict[str, Any] = {"alpha": 0.15, "linewidth": 0.0}
 """The band between the quartiles."""
 

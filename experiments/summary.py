@@ -1,9 +1,9 @@
 """The table of a study: which method was first, by how much, and what theory says."""
 
-import json
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,29 +12,29 @@ from rich.table import Table
 
 from dopt.results import Status
 from dopt.results.read import load
-from experiments.study import Study
+from experiments.study import Entry, Regime, Study, Variant
 from experiments.theory import Bound, Setting, lower_bound, setting_of, upper_bound
-from experiments.tuned import best, times_to_target
+from experiments.tuned import Goal, times_to_target
 
 
 def summarize(study: Study, folder: Path) -> pd.DataFrame:
     """One row a regime and method, first to the target on top; also written as summary.csv.
 
-    Times are virtual seconds, medians over the reporting seeds; infinite where the median run
-    never reaches the target within the time it had (`censored` of `seeds` runs).
+    Times are virtual seconds and bits those of one worker, medians over the reporting seeds;
+    infinite where the median run never reaches the target within what it had (`censored` of `seeds`
+    runs). First is who needs least of what the study's `axis` counts.
     """
     runs, traces = load(folder)
-    setting = setting_of(study.problem, study.target)
+    cost = study.goal.cost
     rows = []
     for regime in study.regimes:
-        mine = [
-            _row(study, runs, traces, regime.name, entry.label, setting) for entry in study.entries
-        ]
-        mine.sort(key=lambda row: (row["time_to_target"], row["least_grad_norm2"]))
-        first = mine[0]["time_to_target"]
+        setting = setting_of(regime.problem, study.target)
+        mine = [_row(study, runs, traces, regime, entry, setting) for entry in regime.entries]
+        mine.sort(key=lambda row: (row[cost], row["least"]))
+        first = mine[0][cost]
         for row in mine:
-            reached = math.isfinite(row["time_to_target"]) and first > 0
-            row["ratio_to_first"] = row["time_to_target"] / first if reached else math.inf
+            reached = math.isfinite(row[cost]) and first > 0
+            row["ratio_to_first"] = row[cost] / first if reached else math.inf
         rows += mine
     table = pd.DataFrame(rows)
     table.to_csv(folder / "summary.csv", index=False)
@@ -45,51 +45,60 @@ def _row(
     study: Study,
     runs: pd.DataFrame,
     traces: pd.DataFrame,
-    regime: str,
-    label: str,
+    regime: Regime,
+    entry: Entry,
     setting: Setting | None,
 ) -> dict[str, Any]:
-    chosen = best(runs, traces, regime, label, study.target)
-    attempts = runs[(runs["regime"] == regime) & (runs["method"] == label)]
+    chosen = study.choice(regime, entry, runs, traces)
+    attempts = runs[(runs["regime"] == regime.name) & (runs["method"] == entry.label)]
     mine = attempts[(attempts["phase"] == "report") & (attempts["status"] != Status.FAILED)]
-    bound, lowest = _theory(study, regime, label, chosen.variant if chosen else None, setting)
+    name = chosen.variant if chosen else entry.variants[0].name
+    variant = next(v for v in entry.variants if v.name == name)
+    bound, lowest = _theory(study, regime, variant, setting)
     row = {
-        "regime": regime,
-        "method": label,
+        "regime": regime.name,
+        "method": entry.label,
         "variant": "",
         "step_size": math.nan,
+        "factor": math.nan,
+        "theory_step_size": bound.step_size if variant.theory is None else variant.theory,
         "at_edge": False,
         "trials": 0,
         "time_to_target": math.inf,
+        "bits_to_target": math.inf,
         "ratio_to_first": math.inf,
         "seeds": 0,
         "censored": 0,
         "failed": int((attempts["status"] == Status.FAILED).sum()),
         "time_given": 0.0,
-        "bits_to_target": math.inf,
-        "least_grad_norm2": math.inf,
-        "theory_step_size": bound.step_size,
+        "bits_given": 0.0,
+        "least": math.inf,
+        "accuracy": math.nan,
         "theory_upper_bound": bound.seconds,
         "worst_case_order": lowest,
     }
     if chosen is None:
         return row
-    mine = mine[(mine["variant"] == chosen.variant) & (mine["step_size"] == chosen.step_size)]
+    mine = mine[(mine["variant"] == chosen.variant) & (mine["factor"] == chosen.factor)]
     if mine.empty:
         return row
-    measured = times_to_target(mine, traces[traces["run_id"].isin(mine["run_id"])], study.target)
-    n = int(json.loads(mine["config"].iloc[0])["n"])
+    kept = traces[traces["run_id"].isin(mine["run_id"])]
+    measured = times_to_target(mine, kept, study.goal)
+    n = regime.cluster.n
     return row | {
         "variant": chosen.variant,
         "step_size": chosen.step_size,
+        "factor": chosen.factor if variant.theory else math.nan,
         "at_edge": chosen.at_edge,
         "trials": chosen.trials,
         "time_to_target": _median(measured["time_to_target"]),
+        "bits_to_target": _median(measured["bits_to_target"]) / n,
         "seeds": len(measured),
         "censored": int((~np.isfinite(measured["time_to_target"])).sum()),
         "time_given": float(measured["last"].max()),
-        "bits_to_target": _median(measured["bits_to_target"]) / n,
-        "least_grad_norm2": _median(measured["least"]),
+        "bits_given": float(measured["last_bits"].max()) / n,
+        "least": _median(measured["least"]),
+        "accuracy": float(kept.groupby("run_id", observed=True)["accuracy"].last().median()),
     }
 
 
@@ -100,18 +109,15 @@ def _median(values: pd.Series) -> float:
 
 
 def _theory(
-    study: Study, regime: str, label: str, variant: str | None, setting: Setting | None
+    study: Study, regime: Regime, variant: Variant, setting: Setting | None
 ) -> tuple[Bound, float]:
-    if setting is None:
+    if setting is None or study.measure != "grad_norm2":
         return Bound(math.nan, math.nan), math.nan
-    where = next(r for r in study.regimes if r.name == regime)
-    entry = next(e for e in study.entries if e.label == label)
-    method = next(v.method for v in entry.variants if variant in (v.name, None))
-    d, dtype = study.problem.d, study.problem.dtype
-    bits = method.compressor.nbits(d, dtype)
-    costs = where.cluster.costs(d=d, dtype=dtype, message_bits=bits)
-    one = where.cluster.costs(d=d, dtype=dtype, message_bits=8 * np.dtype(dtype).itemsize)
-    return upper_bound(method, costs, setting), lower_bound(one, setting)
+    problem = regime.problem
+    bits = 8 * np.dtype(problem.dtype).itemsize
+    one = regime.cluster.costs(d=problem.d, dtype=problem.dtype, message_bits=bits)
+    costs = regime.costs(variant.method)
+    return upper_bound(variant.method, costs, setting), lower_bound(one, setting)
 
 
 def seconds(value: float) -> str:
@@ -128,57 +134,115 @@ def _power(step_size: float) -> str:
     return f"2^{exponent:.0f}" if exponent == round(exponent) else f"{step_size:.3g}"
 
 
-def show(table: pd.DataFrame, target: float, console: Console) -> None:
+def _bits(value: float) -> str:
+    """Bits for reading."""
+    return f"{value:.2g}" if math.isfinite(value) else ""
+
+
+class Column(NamedTuple):
+    """A column of numbers: its head, and the text of a row."""
+
+    head: str
+    text: Callable[[dict[Any, Any]], str]
+
+
+def _cost(axis: str) -> Column:
+    """What a method needed of what the study counts, or that it did not reach the target."""
+    number = seconds if axis == "time" else _bits
+
+    def text(row: dict[Any, Any]) -> str:
+        if not row["seeds"]:
+            return "failed" if row["failed"] else "no step"
+        needed = row[f"{axis}_to_target"]
+        if not math.isfinite(needed):
+            return f"> {number(row[f'{axis}_given'])}"
+        return number(needed) + (
+            f" ({row['censored']} of {row['seeds']} >)" if row["censored"] else ""
+        )
+
+    return Column("time [s]" if axis == "time" else "bits/worker", text)
+
+
+def _other(axis: str) -> Column:
+    """What it needed of the other."""
+    if axis == "time":
+        return Column("bits/worker", lambda row: _bits(row["bits_to_target"]))
+    return Column(
+        "time [s]",
+        lambda row: seconds(row["time_to_target"]) if math.isfinite(row["bits_to_target"]) else "",
+    )
+
+
+def _columns(table: pd.DataFrame, goal: Goal) -> list[Column]:
+    """The columns of numbers; those that nothing is known about are left out."""
+
+    def ratio(row: dict[Any, Any]) -> str:
+        return f"{row['ratio_to_first']:.2f}" if math.isfinite(row[goal.cost]) else ""
+
+    def step_size(row: dict[Any, Any]) -> str:
+        known = not math.isnan(row["factor"])
+        text = f"{row['step_size']:.3g}" if known else _power(row["step_size"])
+        return text + ("*" if row["at_edge"] else "")
+
+    def factor(row: dict[Any, Any]) -> str:
+        if math.isnan(row["factor"]):
+            return ""
+        return f"{'1' if row['factor'] == 1 else _power(row['factor'])} × theory"
+
+    found = [
+        Column("step size", step_size),
+        *([Column("which is", factor)] if table["factor"].notna().any() else []),
+        Column("trials", lambda row: str(row["trials"])),
+        _cost(goal.axis),
+        Column("ratio", ratio),
+        _other(goal.axis),
+    ]
+    if table["accuracy"].notna().any():
+        found.append(Column("accuracy", lambda row: f"{row['accuracy']:.3f}"))
+    if goal.axis == "time" and table["worst_case_order"].notna().any():
+        found.append(Column("theory ≤ [s]", lambda row: seconds(row["theory_upper_bound"])))
+        found.append(Column("worst case", lambda row: seconds(row["worst_case_order"])))
+    return found
+
+
+STARS = "* best step size at the edge of the grid; trials: variants × step sizes tried.\n"
+CENSORED = (
+    "> not reached within the {} shown (censored); no step: not even one server step;\n"
+    "  failed: it could not be computed, see the column reason of runs.parquet.\n"
+)
+THEORY = (
+    "theory ≤: what the method's theorem promises at theory's own step size, from the "
+    "problem's declared constants.\n"
+    "worst case: lower bound of compressed methods, order with constant 1; an easy problem "
+    "may beat it."
+)
+
+
+def show(table: pd.DataFrame, goal: Goal, console: Console) -> None:
     """Prints the table."""
+    columns = _columns(table, goal)
+    counted = {"time": "Virtual time", "bits": "Bits sent up by a worker"}[goal.axis]
+    caption = STARS + CENSORED.format("time" if goal.axis == "time" else "bits")
     out = Table(
-        title=f"Virtual time to ‖∇f(x)‖² ≤ {target:g} (medians over reporting seeds)",
-        caption=(
-            "* best step size at the edge of the grid; trials: variants × step sizes tried.\n"
-            "> not reached within the time shown (censored); no step: not even one server step;\n"
-            "  failed: it could not be computed, see the column reason of runs.parquet.\n"
-            "theory ≤: what the method's theorem promises at theory's own step size, from the "
-            "problem's declared constants.\n"
-            "worst case: lower bound of compressed methods, order with constant 1; an easy problem "
-            "may beat it."
-        ),
+        title=f"{counted} to {goal} (medians over reporting seeds)",
+        caption=caption + THEORY if columns[-1].head == "worst case" else caption.rstrip(),
         caption_justify="left",
         title_justify="left",
         pad_edge=False,
     )
-    numbers = (
-        "step size",
-        "trials",
-        "time [s]",
-        "ratio",
-        "bits/worker",
-        "theory ≤ [s]",
-        "worst case",
-    )
     for name in ("regime", "method", "variant"):
         out.add_column(name, no_wrap=True)
-    for name in numbers:
-        out.add_column(name, justify="right", no_wrap=True)
+    for column in columns:
+        out.add_column(column.head, justify="right", no_wrap=True)
     previous = None
-    for row in table.to_dict("records"):
+    for row in map(dict, table.to_dict("records")):
         if previous not in (None, row["regime"]):
             out.add_section()
-        reached = math.isfinite(row["time_to_target"])
-        time = seconds(row["time_to_target"]) if reached else f"> {seconds(row['time_given'])}"
-        if not row["seeds"]:
-            time = "failed" if row["failed"] else "no step"
-        if reached and row["censored"]:
-            time += f" ({row['censored']} of {row['seeds']} >)"
         out.add_row(
             "" if row["regime"] == previous else str(row["regime"]),
             str(row["method"]),
             str(row["variant"]),
-            _power(row["step_size"]) + ("*" if row["at_edge"] else ""),
-            str(row["trials"]),
-            time,
-            f"{row['ratio_to_first']:.2f}" if reached else "",
-            f"{row['bits_to_target']:.2g}" if reached else "",
-            seconds(row["theory_upper_bound"]),
-            seconds(row["worst_case_order"]),
+            *(column.text(row) for column in columns),
         )
         previous = row["regime"]
     # A terminal too narrow for it breaks the lines, where rich would cut numbers off.

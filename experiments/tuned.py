@@ -1,36 +1,67 @@
 """Choosing: which variant and step size of a method was first to the target on the tuning seeds."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 
+class Goal(NamedTuple):
+    """What a run is for: to bring `measure` down to `target`, counted in time or in bits."""
+
+    target: float
+    axis: Literal["time", "bits"] = "time"
+    measure: Literal["grad_norm2", "value"] = "grad_norm2"
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Goal":
+        """The goal in the configuration of a run."""
+        return cls(
+            config["target"], config.get("axis", "time"), config.get("measure", "grad_norm2")
+        )
+
+    @property
+    def cost(self) -> str:
+        """The column that says what a run needed, such as `time_to_target`."""
+        return f"{self.axis}_to_target"
+
+    def __str__(self) -> str:
+        """As in `‖∇f(x)‖² ≤ 0.01`."""
+        return f"{'‖∇f(x)‖²' if self.measure == 'grad_norm2' else 'f(x)'} ≤ {self.target:g}"
+
+
 class Best(NamedTuple):
-    """The chosen variant and step size, and among how many pairs it was chosen."""
+    """The chosen variant and step size, and among how many pairs it was chosen.
+
+    `factor` is the step size in units of theory's, or the step size itself where theory gives none.
+    """
 
     variant: str
     step_size: float
+    factor: float
     trials: int
     at_edge: bool
 
 
-def times_to_target(runs: pd.DataFrame, traces: pd.DataFrame, target: float) -> pd.DataFrame:
+def times_to_target(runs: pd.DataFrame, traces: pd.DataFrame, goal: Goal) -> pd.DataFrame:
     """One row a run: `time_to_target` and `bits_to_target` (infinite where it is never reached).
 
-    The target is reached at the first record with ‖∇f(x)‖² ≤ target. `least` is the smallest
-    squared norm seen, `last` the last virtual time. Traces are sorted by record.
+    The target is reached at the first record at which the measure is at most the target. `least` is
+    the smallest measure seen, `last` and `last_bits` where the run ended. Traces are sorted by
+    record.
     """
-    norm2 = traces["grad_norm2"].fillna(np.inf)
-    finite = traces.assign(run_id=traces["run_id"].astype(str), grad_norm2=norm2)
-    below = finite[norm2 <= target].groupby("run_id")
+    measure = traces[goal.measure].fillna(np.inf)
+    finite = traces.assign(run_id=traces["run_id"].astype(str), measure=measure)
+    below = finite[measure <= goal.target].groupby("run_id")
     every = finite.groupby("run_id")
     table = pd.DataFrame(
         {
             "time_to_target": below["time"].first(),
             "bits_to_target": below["bits_up"].first(),
-            "least": every["grad_norm2"].min(),
+            "least": every["measure"].min(),
             "last": every["time"].last(),
+            "last_bits": every["bits_up"].last(),
         }
     )
     joined = runs.join(table, on="run_id")
@@ -40,27 +71,28 @@ def times_to_target(runs: pd.DataFrame, traces: pd.DataFrame, target: float) -> 
 
 
 def best(
-    runs: pd.DataFrame, traces: pd.DataFrame, regime: str, label: str, target: float
+    runs: pd.DataFrame, traces: pd.DataFrame, regime: str, label: str, goal: Goal
 ) -> Best | None:
-    """The pair with the least median time to the target over the tuning seeds.
+    """The pair with the least median cost of the target over the tuning seeds.
 
     Of an even number the upper median: it is known when more than half of the runs are there,
     which is when tuning ends. Ties, and pairs that never reach it, are ordered by the median of
-    the smallest squared norm seen. `None` where no tuning run of the method has a trace.
+    the smallest measure seen. `None` where no tuning run of the method has a trace.
     """
     mine = runs[(runs["phase"] == "tune") & (runs["regime"] == regime) & (runs["method"] == label)]
-    measured = times_to_target(mine, traces[traces["run_id"].isin(mine["run_id"])], target)
+    measured = times_to_target(mine, traces[traces["run_id"].isin(mine["run_id"])], goal)
     measured = measured[np.isfinite(measured["least"])]
     if measured.empty:
         return None
     medians = (
-        measured.groupby(["variant", "step_size"])[["time_to_target", "least"]]
+        measured.groupby(["variant", "step_size", "factor"])[[goal.cost, "least"]]
         .quantile(0.5, interpolation="higher")
-        .sort_values(["time_to_target", "least", "step_size"])
+        .sort_values([goal.cost, "least", "factor"])
         .reset_index()
     )
-    grid = mine["step_size"]
+    grid = mine["factor"]
     chosen = medians.iloc[0]
-    step_size = float(chosen["step_size"])
-    trials = len(mine[["variant", "step_size"]].drop_duplicates())
-    return Best(str(chosen["variant"]), step_size, trials, step_size in (grid.min(), grid.max()))
+    factor = float(chosen["factor"])
+    trials = len(mine[["variant", "factor"]].drop_duplicates())
+    at_edge = factor in (grid.min(), grid.max())
+    return Best(str(chosen["variant"]), float(chosen["step_size"]), factor, trials, at_edge)

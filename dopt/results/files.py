@@ -9,6 +9,7 @@ runs.parquet, traces.parquet    all shards in one, made by `Store.merge`; may be
 import errno
 import hashlib
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dopt.errors import DoptError, SchemaError
-from dopt.results.schema import SCHEMA_VERSION, runs_schema, traces_schema
+from dopt.results.schema import SCHEMA_VERSION, SINCE, runs_schema, traces_schema
 
 
 VERSION = "schema_version"
@@ -93,7 +94,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
     """What `meta.json` says; only the version of this library if there is no such file.
 
     Raises:
-        SchemaError: another version, or no version at all.
+        SchemaError: a newer version, or no version at all.
     """
     path = meta_path(folder)
     try:
@@ -147,6 +148,9 @@ def write_tables(paths: tuple[Path, Path], tables: Tables) -> None:
 def read_tables(paths: tuple[Path, Path]) -> Tables:
     """The runs and the traces in `paths`, with the checksums of their pages verified.
 
+    What an older version wrote gets the columns that it did not have: a step size was its own
+    factor, and accuracy was not measured.
+
     Raises:
         SchemaError: a file that a newer version wrote.
         DamagedFileError: a file that is cut, damaged, or not one of this library.
@@ -169,7 +173,20 @@ def check_footer(path: Path) -> None:
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
     with _parquet(path) as parquet:
         _check_schema(path, parquet.schema_arrow, schema)
-        return parquet.read()
+        return _upgraded(parquet.read(), schema)
+
+
+def _upgraded(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with the columns that its version did not have."""
+    for place, field in enumerate(schema):
+        if field.name not in table.column_names:
+            if field.name == "factor":
+                values = table["step_size"]
+            else:
+                empty = None if field.nullable else math.nan
+                values = pa.repeat(pa.scalar(empty, field.type), table.num_rows)
+            table = table.add_column(place, field, values)
+    return table
 
 
 @contextmanager
@@ -193,19 +210,20 @@ def _check_schema(path: Path, found: pa.Schema, expected: pa.Schema) -> None:
     if not version.isdigit():
         raise DamagedFileError(f"{path} names no schema version: it is not a file of this library")
     _check_version(int(version), path)
-    if not found.equals(expected):
-        raise DamagedFileError(f"{path} does not have the columns of schema {SCHEMA_VERSION}")
+    there = [field for field in expected if SINCE.get(field.name, 1) <= int(version)]
+    if not found.equals(pa.schema(there)):
+        raise DamagedFileError(f"{path} does not have the columns of schema {int(version)}")
 
 
 def _check_version(version: Any, path: Path) -> None:
-    if version == SCHEMA_VERSION:
+    if isinstance(version, int) and 1 <= version <= SCHEMA_VERSION:
         return
     if isinstance(version, int) and version > SCHEMA_VERSION:
         remedy = "update the package dopt-jax, or choose another folder"
     else:
         remedy = "the file is damaged: remove it, or choose another folder"
     raise SchemaError(
-        f"{path} has schema version {version}, this library reads and writes version "
+        f"{path} has schema version {version}, this library reads versions up to "
         f"{SCHEMA_VERSION}: {remedy}"
     )
 

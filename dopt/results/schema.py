@@ -10,9 +10,15 @@ from typing import Any
 from dopt.errors import ConfigurationError
 
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+SINCE = {"theory_step_size": 2, "factor": 2, "accuracy": 2}
+"""Columns that older versions do not have, and the version that brought them."""
 
 PHASES = ("tune", "report")
+
+NULLABLE = ("reason", "theory_step_size")
+"""Columns of `runs` that may be empty, and left out by who writes them."""
 
 
 class Status(StrEnum):
@@ -58,6 +64,7 @@ def run_id(config: dict[str, Any]) -> str:
 def runs_schema() -> Any:
     """The pyarrow schema of the table `runs`: one row a run.
 
+    `step_size` is `factor` times `theory_step_size`, or `factor` alone where that is empty;
     `seconds` is wall time, `peak_memory` bytes; `versions` and `config` are JSON.
     """
     import pyarrow as pa
@@ -73,6 +80,8 @@ def runs_schema() -> Any:
         "cluster": pa.string(),
         "phase": pa.string(),
         "step_size": pa.float64(),
+        "theory_step_size": pa.float64(),
+        "factor": pa.float64(),
         "timeline_seed": pa.int64(),
         "data_seed": pa.int64(),
         "status": pa.string(),
@@ -83,14 +92,15 @@ def runs_schema() -> Any:
         "device": pa.string(),
         "config": pa.string(),
     }
-    return pa.schema([pa.field(n, t, nullable=n == "reason") for n, t in types.items()])
+    return pa.schema([pa.field(n, t, nullable=n in NULLABLE) for n, t in types.items()])
 
 
 @cache
 def traces_schema() -> Any:
     """The pyarrow schema of the table `traces`: one row a record point of a run.
 
-    `time` is virtual seconds; `gradients` and the bits are totals since the start.
+    `time` is virtual seconds; `gradients` and the bits are totals since the start; `accuracy` is
+    NaN where a problem has no classes.
     """
     import pyarrow as pa
 
@@ -105,6 +115,7 @@ def traces_schema() -> Any:
         "value": pa.float64(),
         "gap": pa.float64(),
         "grad_norm2": pa.float64(),
+        "accuracy": pa.float64(),
     }
     return pa.schema([pa.field(n, t, nullable=False) for n, t in types.items()])
 

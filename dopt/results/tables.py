@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from dopt.errors import ConfigurationError
 from dopt.results.files import Tables
-from dopt.results.schema import PHASES, Status, runs_schema, traces_schema
+from dopt.results.schema import NULLABLE, PHASES, Status, runs_schema, traces_schema
 
 
 READING_ORDER = (
@@ -26,7 +26,7 @@ def batch_tables(runs: Sequence[Mapping[str, Any]], traces: Mapping[str, Any]) -
             unknown status or phase; a run named twice; traces of a run that is not in the batch.
     """
     for row in runs:
-        _check_names("run", row.keys() | {"reason"}, runs_schema())
+        _check_names("run", row.keys() | set(NULLABLE), runs_schema())
         _check_choice("status", row["status"], list(Status))
         _check_choice("phase", row["phase"], list(PHASES))
     ids = [row["run_id"] for row in runs]

@@ -12,7 +12,7 @@ from dopt.results.read import load
 from dopt.results.store import Store
 from experiments import cli
 from experiments.runner import Runner
-from experiments.study import Entry, Regime, Study, Variant
+from experiments.study import Entry, Limits, Regime, Study, Variant
 from simulators.cluster import Cluster
 
 
@@ -22,23 +22,30 @@ MINIBATCH = Entry("Minibatch SGD", (Variant("dense", MinibatchSGD(1.0)),))
 ASYNCHRONOUS = Entry("Asynchronous SGD", (Variant("delay-adaptive", AsynchronousSGD(1.0)),))
 
 
+OF_REGIMES = ("problem", "problem_config", "entries")
+PROBLEM = TridiagonalQuadratic(D, mu=1e-3, noise=GaussianNoise(0.05))
+
+
 def regime(name, share, rounds=40):
     """All of `rounds` rounds; a dense message takes `share` of a gradient, on every worker."""
-    cluster = Cluster(SPEEDS, SPEEDS * share / D)
-    return Regime(name, f"{name}: links", cluster, rounds * SPEEDS[-1] * (1 + share))
+    return Regime(
+        name,
+        f"{name}: links",
+        Cluster(SPEEDS, SPEEDS * share / D),
+        PROBLEM,
+        {"name": "tiny", "d": D},
+        (MINIBATCH, ASYNCHRONOUS),
+        Limits(seconds=rounds * SPEEDS[-1] * (1 + share), gradients=400),
+    )
 
 
 TINY = Study(
     name="tiny",
-    problem=TridiagonalQuadratic(D, mu=1e-3, noise=GaussianNoise(0.05)),
-    problem_config={"name": "tiny", "d": D},
     regimes=(regime("near", 0.5), regime("far", 4.0)),
-    entries=(MINIBATCH, ASYNCHRONOUS),
-    step_sizes=(0.125, 0.25, 0.5),
+    factors=(0.125, 0.25, 0.5),
     tune_seeds=(0, 1),
     report_seeds=(1000, 1001),
     target=0.05,
-    gradients=400,
     timeline_seed=0,
 )
 
@@ -58,8 +65,15 @@ def dopt_says(monkeypatch, capsys):
 
 @pytest.fixture(scope="session")
 def tiny():
-    """The study, with changes of its fields."""
-    return lambda **changes: replace(TINY, **changes)
+    """The study, with changes of its fields, or of those of its regimes or their limits."""
+
+    def make(regimes=TINY.regimes, **changes):
+        own = {key: changes.pop(key) for key in list(changes) if key in OF_REGIMES}
+        limits = {key: changes.pop(key) for key in list(changes) if key in Limits._fields}
+        regimes = (r._replace(limits=r.limits._replace(**limits), **own) for r in regimes)
+        return replace(TINY, regimes=tuple(regimes), **changes)
+
+    return make
 
 
 @pytest.fixture(scope="session")

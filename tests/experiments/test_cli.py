@@ -21,10 +21,11 @@ from dopt.problems import Problem
 from dopt.results.read import load
 from dopt.results.store import Store
 from experiments import cli, commands, heterogeneity
-from experiments.settings import PRESETS
+from experiments.settings import STUDIES
 from simulators.presets import PRESETS as CLUSTERS
 
 
+PRESETS = STUDIES["heterogeneity"].presets
 ROOT = Path(__file__).parents[2]
 TINY = (
     "sweep heterogeneity --problem quadratic --dimension 20 --workers 5 --noise 0.5 --target 0.05 "
@@ -62,18 +63,17 @@ def test_help_names_what_there_is(dopt_says):
     text = plain(dopt_says("--help")[1])
     for word in ("sweep", "plot", "list", "dopt sweep heterogeneity --preset quick --out results"):
         assert word in text
-    text = plain(dopt_says("sweep --help")[1])
+    text = plain(dopt_says("sweep heterogeneity --help")[1])
     settings = vars(PRESETS["quick"].settings)
     for name in ("preset", "out", "data", "quiet", "verbose", *settings):
         assert f"--{name.replace('_', '-')}" in text
-    assert "{heterogeneity}" in text
     assert "{smoke,quick,full}" in text
 
 
 def test_presets_set_the_defaults_that_help_shows(dopt_says):
     for name in PRESETS:
         for line in (f"--preset {name}", f"--preset={name}", f"--preset quick --preset {name}"):
-            text = plain(dopt_says(f"sweep {line} --help")[1])
+            text = plain(dopt_says(f"sweep heterogeneity {line} --help")[1])
             assert f"(default: {PRESETS[name].settings.target})" in text
 
 
@@ -82,9 +82,11 @@ def test_options_override_presets():
         ["sweep", "heterogeneity", "--seeds", "7", "--preset", "smoke", "--kept", "0.5", "1"]
     )
     smoke = PRESETS["smoke"].settings
-    assert (command.settings.seeds, command.settings.kept) == (7, (0.5, 1.0))
-    assert command.settings.workers == smoke.workers
-    assert cli.parse(["sweep", "heterogeneity"]).settings == PRESETS["quick"].settings
+    settings = command.study.settings
+    assert (settings.seeds, settings.kept) == (7, (0.5, 1.0))
+    assert settings.workers == smoke.workers
+    for name, kind in STUDIES.items():
+        assert cli.parse(["sweep", name]).study.settings == kind.presets["quick"].settings
 
 
 def test_help_imports_nothing_heavy():
@@ -139,7 +141,14 @@ def test_lists_have_a_line_for_everything_public(what, names, dopt_says):
 
 def test_studies_are_listed_with_their_presets(dopt_says):
     out = dopt_says("list studies")[1]
-    assert re.findall(r"heterogeneity --preset (\w+)  +\S", out) == list(PRESETS)
+    expected = [(name, preset) for name, kind in STUDIES.items() for preset in kind.presets]
+    assert re.findall(r"([\w-]+) --preset (\w+)  +\S", out) == expected
+
+
+def test_help_of_sweep_has_a_line_for_every_study(dopt_says):
+    text = plain(dopt_says("sweep --help")[1])
+    for name, kind in STUDIES.items():
+        assert f"{name} {kind.line}" in text
 
 
 def test_all_is_every_list(dopt_says):
@@ -169,8 +178,8 @@ def test_a_reader_that_leaves_early_sees_no_traceback():
     ("line", "says"),
     [
         ("swep", "Available subcommands: sweep, plot, list"),
-        ("sweep", "Missing from dopt sweep: {heterogeneity}"),
-        ("sweep heterogenity", "invalid choice 'heterogenity'"),
+        ("sweep", "Expected one of {heterogeneity, "),
+        ("sweep heterogenity", "Available subcommands: heterogeneity, marina-quadratics"),
         ("sweep heterogeneity --preset smok", "'smok' for argument '--preset'. Expected one of"),
         ("sweep heterogeneity --preset", "--preset"),
         ("sweep heterogeneity --targt 3", "Perhaps you meant: --target"),

@@ -11,6 +11,7 @@ from dopt.results.store import Store
 from experiments.curves import WORST, first_at_target, quartiles, read_regimes
 from experiments.figures import draw, figures
 from experiments.style import PAPER, STYLES, legend_order, style
+from experiments.tuned import Goal
 
 
 N, TARGET = 10, 1e-3
@@ -37,7 +38,17 @@ class Results:
     def __init__(self):
         self.rows, self.parts = [], []
 
-    def add(self, time, norm2, *, bits=None, gap=math.nan, status=Status.FINISHED, **config):
+    def add(
+        self,
+        time,
+        norm2,
+        *,
+        bits=None,
+        gap=math.nan,
+        accuracy=math.nan,
+        status=Status.FINISHED,
+        **config,
+    ):
         config = {
             "regime": "high", "method": "QSGD", "variant": "", "phase": "report",
             "step_size": 0.5, "timeline_seed": 0, "data_seed": 0, "target": TARGET,
@@ -47,6 +58,8 @@ class Results:
         size, name = len(time), run_id(config)
         self.rows.append(
             {key: config[key] for key in named}
+            | {"factor": config.get("factor", config["step_size"])}
+            | {"theory_step_size": config.get("theory_step_size")}
             | {"run_id": name, "status": status, "config": canonical_json(config)}
             | dict.fromkeys(("study", "compressor", "problem", "cluster", "device"), "")
             | {"seconds": 1.0, "peak_memory": 1, "versions": "{}"}
@@ -63,6 +76,7 @@ class Results:
                 "value": 0.3 + np.sqrt(norm2),
                 "gap": np.broadcast_to(gap, size),
                 "grad_norm2": np.asarray(norm2, float),
+                "accuracy": np.broadcast_to(accuracy, size),
             }
         )
 
@@ -308,7 +322,7 @@ def test_first_at_target(tmp_path, reached_at, expected):
             norm2[record] = TARGET  # and away from it again
         results.add(np.arange(6.0), norm2, data_seed=seed)
     [regime] = read_regimes(results.write(tmp_path))
-    assert first_at_target(regime.runs["QSGD"], "time", TARGET) == expected
+    assert first_at_target(regime.runs["QSGD"], "time", Goal(TARGET)) == expected
 
 
 def test_the_gap_is_drawn_where_it_says_more_than_the_value(tmp_path):

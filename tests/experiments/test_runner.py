@@ -19,7 +19,7 @@ from dopt.results.read import load
 from dopt.results.store import Store
 from experiments import runner
 from experiments.runner import Runner, same_order, stretched
-from experiments.study import Entry, Variant, schedule_of
+from experiments.study import Entry, Limits, Variant, schedule_of
 from experiments.tuned import best
 from simulators import timeline
 from simulators.cluster import Cluster
@@ -63,9 +63,10 @@ def folder(finished, tmp_path):
 def test_the_tables_have_the_promised_columns(finished):
     runs, traces = load(finished)
     promised = "run_id study regime method compressor problem cluster step_size timeline_seed "
-    promised += "data_seed status seconds peak_memory versions config variant phase reason device"
+    promised += "data_seed status seconds peak_memory versions config variant phase reason device "
+    promised += "theory_step_size factor"
     assert set(runs) == set(promised.split())
-    promised = "run_id record time step gradients bits_up bits_down value gap grad_norm2"
+    promised = "run_id record time step gradients bits_up bits_down value gap grad_norm2 accuracy"
     assert list(traces) == promised.split()
 
 
@@ -78,7 +79,7 @@ def test_every_run_says_what_it_is(finished, tiny):
     for row in runs.to_dict("records"):
         config = json.loads(row["config"])
         assert row["run_id"] == run_id(config)
-        same_columns = "study regime method variant phase step_size timeline_seed data_seed"
+        same_columns = "study regime method variant phase step_size factor timeline_seed data_seed"
         assert all(row[name] == config[name] for name in same_columns.split())
         assert json.loads(row["versions"]).keys() == {"dopt", "jax", "numpy", "python"}
         assert (row["seconds"] > 0, row["peak_memory"] > 2**25) == (True, True)
@@ -94,9 +95,9 @@ def test_traces_are_those_of_a_replay(finished, tiny):
     study = tiny()
     row = runs[(runs["phase"] == "report") & (runs["method"] == "Asynchronous SGD")].iloc[0]
     regime = next(r for r in study.regimes if r.name == row["regime"])
-    method = replace(study.entries[1].variants[0].method, step_size=float(row["step_size"]))
+    method = replace(regime.entries[1].variants[0].method, step_size=float(row["step_size"]))
     schedule = schedule_of(study, regime, method)
-    alone = replay(study.problem, method, schedule, seeds=[int(row["data_seed"])])
+    alone = replay(regime.problem, method, schedule, seeds=[int(row["data_seed"])])
     kept = traces[traces["run_id"] == row["run_id"]]
     np.testing.assert_array_equal(kept["record"], np.arange(len(alone.step)))
     for column in ("time", "step", "gradients", "bits_up", "bits_down"):
@@ -124,14 +125,15 @@ def test_the_best_of_a_cut_tuning_is_the_best_of_a_whole_one(tiny, run_study, tm
     """Tuning ends exactly when more than half of the runs of a step size are there."""
     loud = TridiagonalQuadratic(20, mu=1e-3, noise=GaussianNoise(0.2))
     study = tiny(
-        problem=loud, target=0.1, tune_seeds=(0, 1, 2, 3), entries=tiny().entries[1:],
-        regimes=tiny().regimes[:1],
+        problem=loud, target=0.1, tune_seeds=(0, 1, 2, 3), regimes=tiny().regimes[:1],
+        entries=tiny().regimes[0].entries[1:],
     )  # fmt: skip
     tables = run_study(study, tmp_path)
-    (regime,), (entry,) = study.regimes, study.entries
+    (regime,) = study.regimes
+    (entry,) = regime.entries
     schedule = schedule_of(study, regime, entry.variants[0].method)
     whole = replay(
-        loud, entry.variants[0].method, schedule, step_sizes=study.step_sizes,
+        loud, entry.variants[0].method, schedule, step_sizes=study.factors,
         seeds=study.tune_seeds, records=record_steps(schedule.K),
     )  # fmt: skip
     first = whole.first_below(study.target)
@@ -142,8 +144,8 @@ def test_the_best_of_a_cut_tuning_is_the_best_of_a_whole_one(tiny, run_study, tm
     runs, traces = tables
     tune = traces[traces["run_id"].isin(runs["run_id"][runs["phase"] == "tune"])]
     assert tune["time"].max() == third
-    chosen = best(*tables, regime.name, entry.label, study.target)
-    assert times[2, study.step_sizes.index(chosen.step_size)] == third
+    chosen = best(*tables, regime.name, entry.label, study.goal)
+    assert times[2, study.factors.index(chosen.step_size)] == third
 
 
 def test_running_again_computes_nothing_and_changes_nothing(folder, tiny, run_study, monkeypatch):
@@ -221,7 +223,7 @@ def test_more_variants_and_regimes_are_run_without_the_old_ones(
 
 @pytest.mark.parametrize(
     ("change", "says"),
-    [({"target": 0.04}, "target"), ({"step_sizes": (0.5, 1.0)}, "step_sizes")],
+    [({"target": 0.04}, "target"), ({"factors": (0.5, 1.0)}, "step_sizes")],
 )
 def test_other_settings_are_refused_and_nothing_is_lost(change, says, folder, tiny, run_study):
     before = load(folder)
@@ -249,7 +251,7 @@ def test_a_trace_used_again_in_another_regime_is_the_one_computed_there(
 ):
     """All links are in proportion to the gradients, so that the order of arrivals is the same."""
     rennala = Entry("Rennala SGD", (Variant("B = 7", RennalaSGD(1.0, 7)),))
-    study = tiny(entries=(*tiny().entries, rennala))
+    study = tiny(entries=(*tiny().regimes[0].entries, rennala))
     with monkeypatch.context() as patch:
         replays = counted(patch)
         used_again = run_study(study, tmp_path / "a")
@@ -267,7 +269,7 @@ def schedules(study, method):
 
 def test_the_order_is_the_same_only_where_all_rows_are(tiny):
     minibatch = MinibatchSGD(1.0)
-    asynchronous = tiny().entries[1].variants[0].method
+    asynchronous = tiny().regimes[0].entries[1].variants[0].method
     for method in (minibatch, asynchronous, RennalaSGD(1.0, 3)):
         near, far = schedules(tiny(), method)
         K = min(near.K, far.K)
@@ -285,30 +287,28 @@ def test_the_order_is_the_same_only_where_all_rows_are(tiny):
 
 def timeline_of(method, study):
     """Ten steps of a method in the first regime."""
-    bits = method.compressor.nbits(study.problem.d, study.problem.dtype)
-    costs = study.regimes[0].cluster.costs(
-        d=study.problem.d, dtype=study.problem.dtype, message_bits=bits
-    )
-    return timeline(method.policy(costs, study.problem.d), costs, steps=10)
+    costs = study.regimes[0].costs(method)
+    return timeline(method.policy(costs, study.regimes[0].problem.d), costs, steps=10)
 
 
 def test_a_stretched_trace_has_the_times_and_totals_of_its_regime(tiny):
     study = tiny()
-    asynchronous = study.entries[1].variants[0].method
+    asynchronous = study.regimes[0].entries[1].variants[0].method
     near, far = schedules(study, asynchronous)
     long, short = (near, far) if near.K > far.K else (far, near)
     records = record_steps(short.K)
-    known = replay(study.problem, asynchronous, long, records=record_steps(long.K))
-    here = replay(study.problem, asynchronous, short, records=records)
+    problem = study.regimes[0].problem
+    known = replay(problem, asynchronous, long, records=record_steps(long.K))
+    here = replay(problem, asynchronous, short, records=records)
     found = stretched(known, short)
     for column in ("step", "time", "gradients", "bits_up", "bits_down", "value", "grad_norm2"):
         np.testing.assert_array_equal(getattr(found, column), getattr(here, column))
 
 
 def test_a_step_size_that_diverges_disturbs_no_other(tiny, run_study, tmp_path):
-    entries = tiny().entries[:1]
+    entries = tiny().regimes[0].entries[:1]
     calm = run_study(tiny(entries=entries), tmp_path / "calm")
-    wild = run_study(tiny(entries=entries, step_sizes=(0.125, 0.25, 0.5, 2.0**127)), tmp_path / "w")
+    wild = run_study(tiny(entries=entries, factors=(0.125, 0.25, 0.5, 2.0**127)), tmp_path / "w")
     runs, traces = wild
     lost = runs[runs["step_size"] == 2.0**127]
     assert set(lost["status"]) == {Status.DIVERGED}
@@ -332,7 +332,7 @@ def test_a_step_size_that_diverges_disturbs_no_other(tiny, run_study, tmp_path):
 def test_a_method_without_a_server_step_has_no_progress(tiny, run_study, tmp_path):
     never = Cluster([1.0, np.inf], 0.0)
     waits = tiny().regimes[0]._replace(name="waits", cluster=never)
-    short = tiny().regimes[0]._replace(name="short", seconds=0.5)
+    short = tiny().regimes[0]._replace(name="short", limits=Limits(seconds=0.5, gradients=400))
     runs, traces = run_study(tiny(regimes=(waits, short)), tmp_path)
     stuck = runs[(runs["regime"] == "short") | (runs["method"] == "Minibatch SGD")]
     assert set(stuck["status"]) == {Status.NO_PROGRESS}
@@ -369,7 +369,7 @@ def test_a_batch_that_fails_says_why_and_is_tried_again(
 def test_a_schedule_that_cannot_be_made_fails_its_batch_alone(tiny, run_study, tmp_path, caplog):
     """Virtual time of 2^62 ticks: what only the timeline can see."""
     slow = Cluster([1.0, 1e15], 0.0)
-    far_apart = tiny().regimes[0]._replace(cluster=slow, seconds=1e15)
+    far_apart = tiny().regimes[0]._replace(cluster=slow, limits=Limits(seconds=1e15, gradients=400))
     runs, _ = run_study(tiny(regimes=(far_apart,)), tmp_path)
     statuses = runs[runs["phase"] == "tune"].groupby("method")["status"].first()
     assert statuses["Minibatch SGD"] == Status.FAILED

@@ -62,8 +62,8 @@ def test_configs_are_json_and_say_what_was_run(tiny):
 def test_a_reported_run_is_named_without_the_other_seeds(tiny):
     study = tiny()
     (tune, *_) = tuning(study)
-    few = run_configs(study, tune._replace(phase="report", step_sizes=(0.5,), seeds=(1000,)))
-    more = run_configs(study, tune._replace(phase="report", step_sizes=(0.5,), seeds=(1000, 1001)))
+    few = run_configs(study, tune._replace(phase="report", factors=(0.5,), seeds=(1000,)))
+    more = run_configs(study, tune._replace(phase="report", factors=(0.5,), seeds=(1000, 1001)))
     assert few == more[:1]
 
 
@@ -84,14 +84,14 @@ def test_long_regimes_come_first_so_that_others_can_use_their_traces(tiny):
 def test_schedules_end_where_a_longer_one_records_too(tiny, gradients):
     study = tiny(gradients=gradients)
     for regime in study.regimes:
-        for entry in study.entries:
+        for entry in regime.entries:
             schedule = schedule_of(study, regime, entry.variants[0].method)
             assert schedule.K in record_steps(10 * schedule.K + 10)
             records = record_steps(schedule.K)
             longer = record_steps(10 * schedule.K + 10)
             np.testing.assert_array_equal(records, longer[: len(records)])
             assert schedule.steps.gradients[-1] <= gradients
-            assert schedule.time[-1] <= regime.seconds
+            assert schedule.time[-1] <= regime.limits.seconds
 
 
 def accepts(study, kept):
@@ -106,7 +106,7 @@ def test_a_folder_of_the_same_study_is_continued(tiny, configs):
 def test_a_folder_grows_by_seeds_variants_and_regimes(tiny, configs):
     more_seeds = tiny(report_seeds=(1000, 1001, 1002))
     fewer_regimes = tiny(regimes=tiny().regimes[:1])
-    fewer_entries = tiny(entries=tiny().entries[:1])
+    fewer_entries = tiny(entries=tiny().regimes[0].entries[:1])
     for before, now in ((tiny(), more_seeds), (fewer_regimes, tiny()), (fewer_entries, tiny())):
         accepts(now, configs(before))
         with pytest.raises(ConfigurationError, match=r"results holds .*--out"):
@@ -121,7 +121,7 @@ def test_a_folder_grows_by_seeds_variants_and_regimes(tiny, configs):
         ({"target": 0.04}, "target = 0.05, and now target = 0.04"),
         ({"gradients": 401}, "gradients = 400, and now gradients = 401"),
         ({"timeline_seed": 3}, "timeline_seed = 0, and now timeline_seed = 3"),
-        ({"step_sizes": (0.5, 1.0)}, r"step_sizes = \[0.125, 0.25, 0.5\], and now step_sizes = "),
+        ({"factors": (0.5, 1.0)}, r"step_sizes = \[0.125, 0.25, 0.5\], and now step_sizes = "),
         ({"tune_seeds": (0, 1, 2)}, r"tune_seeds = \[0, 1\], and now tune_seeds = \[0, 1, 2\]"),
         ({"report_seeds": (1000,)}, "more seeds than 1, the number now; give more with --seeds"),
     ],
@@ -135,7 +135,10 @@ def test_other_settings_are_refused_by_name(tiny, configs, change, says):
 def test_other_clusters_times_and_orders_are_refused_by_name(tiny, configs):
     near, far = tiny().regimes
     for regimes, says in (
-        ((near, far._replace(seconds=9.0)), r"seconds = .* and now seconds = 9.0"),
+        (
+            (near, far._replace(limits=far.limits._replace(seconds=9.0))),
+            r"seconds = .* and now seconds = 9.0",
+        ),
         ((near, far._replace(cluster=near.cluster)), "cluster.sha256 = "),
         ((far, near), "regime_order = "),
         ((near,), r"Minibatch SGD \(dense\) in regime far, which this study does not have"),
@@ -150,7 +153,7 @@ def test_a_variant_that_changed_or_is_gone_is_refused(tiny, configs):
     with pytest.raises(ConfigurationError, match=r"method_config.compressor.K = 2, and now .* 3"):
         accepts(tiny(entries=(now,)), configs(tiny(entries=(qsgd,))))
     with pytest.raises(ConfigurationError, match=r"QSGD \(K = 2\) in regime far"):
-        accepts(tiny(), configs(tiny(entries=(*tiny().entries, qsgd))))
+        accepts(tiny(), configs(tiny(entries=(*tiny().regimes[0].entries, qsgd))))
 
 
 def test_interrupted_runs_of_other_settings_are_refused_too(tiny, configs):

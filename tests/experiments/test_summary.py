@@ -17,6 +17,7 @@ from experiments import summary
 from experiments.study import Entry, Variant
 from experiments.summary import seconds, show, summarize
 from experiments.theory import setting_of
+from experiments.tuned import Goal
 
 
 N, UNTIL = 5, 100.0
@@ -34,18 +35,23 @@ class Tables:
         variants = {"Minibatch SGD": "dense", "Asynchronous SGD": "delay-adaptive"}
         self.rows.append(
             {"run_id": name, "phase": phase, "regime": regime, "method": method}
-            | {"variant": variants[method], "step_size": step_size, "data_seed": seed}
+            | {
+                "variant": variants[method],
+                "step_size": step_size,
+                "factor": step_size,
+                "data_seed": seed,
+            }
             | {"status": status or Status.FINISHED, "config": json.dumps({"n": N})}
         )
         for record, time in enumerate([] if reached is None else np.arange(0.0, UNTIL + 1)):
             norm2 = 0.01 if time >= reached else 0.5 + 1 / (1 + time)
             self.records.append(
                 {"run_id": name, "record": record, "time": time, "grad_norm2": norm2}
-                | {"bits_up": 10 * record}
+                | {"bits_up": 10 * record, "accuracy": math.nan}
             )
 
     def frames(self):
-        columns = ["run_id", "record", "time", "grad_norm2", "bits_up"]
+        columns = ["run_id", "record", "time", "grad_norm2", "bits_up", "accuracy"]
         traces = pd.DataFrame(self.records, columns=columns)
         return pd.DataFrame(self.rows), traces.astype({"run_id": "category"})
 
@@ -68,7 +74,7 @@ def tuned(tables, method, sizes=(0.125, 0.25, 0.5), best=0.25):
 
 def printed(table, target=0.02, width=160):
     text = io.StringIO()
-    show(table, target, Console(file=text, width=width, highlight=False, markup=False))
+    show(table, Goal(target), Console(file=text, width=width, highlight=False, markup=False))
     return text.getvalue()
 
 
@@ -214,7 +220,9 @@ def test_the_table_of_a_whole_study(finished, tiny):
         assert (row["seeds"], row["censored"], row["failed"]) == (2, 0, 0)
         assert row["trials"] == 3
         assert row["theory_upper_bound"] > row["time_to_target"]
-        assert 0 < row["theory_step_size"] < 2 / setting_of(study.problem, study.target).L
+        assert (
+            0 < row["theory_step_size"] < 2 / setting_of(study.regimes[0].problem, study.target).L
+        )
     assert table.groupby("regime")["worst_case_order"].nunique().max() == 1
 
 

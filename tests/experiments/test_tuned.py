@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.tuned import Best, best, times_to_target
+from experiments.tuned import Best, Goal, best, times_to_target
 
 
 TARGET = 0.1
+GOAL = Goal(TARGET)
 
 
 def tables(runs):
@@ -21,7 +22,7 @@ def tables(runs):
     for number, (variant, step_size, seed, trace) in enumerate(runs):
         rows.append(
             {"run_id": f"run{number:03}", "phase": "tune", "regime": "high", "method": "M"}
-            | {"variant": variant, "step_size": step_size, "data_seed": seed}
+            | {"variant": variant, "step_size": step_size, "factor": step_size, "data_seed": seed}
         )
         for record, (time, norm2) in enumerate(trace):
             records.append(
@@ -34,7 +35,7 @@ def tables(runs):
 
 
 def choose(runs):
-    return best(*tables(runs), "high", "M", TARGET)
+    return best(*tables(runs), "high", "M", GOAL)
 
 
 def reaches(time, *, until=20.0, level=0.2):
@@ -51,7 +52,7 @@ def test_the_target_is_reached_at_the_first_record_below_it():
             ("", 1.0, 3, []),
         ]
     )
-    found = times_to_target(runs, traces, TARGET)
+    found = times_to_target(runs, traces, GOAL)
     np.testing.assert_array_equal(found["time_to_target"], [2.0, math.inf, math.inf, math.inf])
     np.testing.assert_array_equal(found["bits_to_target"], [8.0, math.inf, math.inf, math.inf])
     np.testing.assert_array_equal(found["least"], [0.01, 0.2, 1.0, math.inf])
@@ -61,9 +62,9 @@ def test_the_target_is_reached_at_the_first_record_below_it():
 def test_the_first_to_the_target_is_chosen():
     grid = (0.25, 0.5, 1.0, 2.0)
     runs = [("", size, 0, reaches(time)) for size, time in zip(grid, (9, 5, 3, 4), strict=True)]
-    assert choose(runs) == Best("", 1.0, trials=4, at_edge=False)
-    assert choose(runs[:3]) == Best("", 1.0, trials=3, at_edge=True)
-    assert choose(runs[2:]) == Best("", 1.0, trials=2, at_edge=True)
+    assert choose(runs) == Best("", 1.0, 1.0, trials=4, at_edge=False)
+    assert choose(runs[:3]) == Best("", 1.0, 1.0, trials=3, at_edge=True)
+    assert choose(runs[2:]) == Best("", 1.0, 1.0, trials=2, at_edge=True)
 
 
 def test_trials_are_variants_times_step_sizes():
@@ -75,7 +76,7 @@ def test_trials_are_variants_times_step_sizes():
         for seed in (0, 1)
     ]
     # All of b tie: the smallest step size, which is at the edge.
-    assert choose(runs) == Best("b", 0.25, trials=6, at_edge=True)
+    assert choose(runs) == Best("b", 0.25, 0.25, trials=6, at_edge=True)
 
 
 def test_ties_go_to_the_smaller_gradient_then_to_the_smaller_step():
@@ -87,7 +88,7 @@ def test_ties_go_to_the_smaller_gradient_then_to_the_smaller_step():
 
 def test_where_nobody_arrives_the_smallest_gradient_is_chosen():
     runs = [("", 2.0**k, 0, reaches(99, level=0.2 + abs(k))) for k in range(-3, 3)]
-    assert choose(runs) == Best("", 1.0, trials=6, at_edge=False)
+    assert choose(runs) == Best("", 1.0, 1.0, trials=6, at_edge=False)
 
 
 def test_one_lucky_run_is_no_median():
@@ -105,14 +106,14 @@ def test_diverged_runs_lose_and_do_not_disturb():
 def test_runs_without_a_trace_are_no_choice():
     assert choose([("", 0.5, 0, []), ("", 1.0, 0, [])]) is None
     chosen = choose([("a", 0.5, 0, []), ("b", 0.5, 0, reaches(9)), ("b", 1.0, 0, reaches(8))])
-    assert chosen == Best("b", 1.0, trials=3, at_edge=True)
+    assert chosen == Best("b", 1.0, 1.0, trials=3, at_edge=True)
 
 
 def test_only_tuning_runs_of_this_method_and_regime_choose():
     runs, traces = tables([("", 2.0**k, 0, reaches(10 - k)) for k in range(5)])
     for column, value in (("phase", "report"), ("regime", "low"), ("method", "other")):
         others = runs.assign(**{column: np.where(runs["step_size"] > 4.0, value, runs[column])})
-        assert best(others, traces, "high", "M", TARGET) == Best("", 4.0, trials=3, at_edge=True)
+        assert best(others, traces, "high", "M", GOAL) == Best("", 4.0, 4.0, trials=3, at_edge=True)
 
 
 def by_hand(runs):
@@ -173,7 +174,7 @@ def test_tuning_may_end_early_without_another_choice(runs):
 
     def time(choice):
         pair = [r for r in runs if r[:2] == (choice.variant, choice.step_size)]
-        found = times_to_target(*tables(pair), TARGET)["time_to_target"]
+        found = times_to_target(*tables(pair), GOAL)["time_to_target"]
         return sorted(found)[len(found) // 2]
 
     assert time(whole) == time(early)
@@ -192,4 +193,4 @@ def test_the_median_of_two_is_the_later_one():
 def test_the_order_of_the_rows_of_runs_does_not_matter(order):
     runs = [("", 2.0**k, seed, reaches(5 + abs(k))) for k in range(-2, 3) for seed in range(3)]
     rows, traces = tables(runs)
-    assert best(rows[::order], traces, "high", "M", TARGET).step_size == 1.0
+    assert best(rows[::order], traces, "high", "M", GOAL).step_size == 1.0

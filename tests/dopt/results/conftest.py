@@ -17,6 +17,8 @@ def run_row(number, status=Status.FINISHED, **changes):
         "cluster": "sqrt",
         "phase": "report",
         "step_size": 2.0**-number,
+        "theory_step_size": 1.0,
+        "factor": 2.0**-number,
         "timeline_seed": 0,
         "data_seed": number,
         "status": status,
@@ -48,6 +50,7 @@ def trace_columns(rows, records=3, shift=0.0):
         "value": number + shift,
         "gap": gap,
         "grad_norm2": np.where(record == 1, np.inf, 1e-300),
+        "accuracy": 1 / (1 + number),
     }
 
 

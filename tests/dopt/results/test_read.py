@@ -1,11 +1,15 @@
+import json
 import logging
+import math
 import shutil
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from dopt.errors import DataError, SchemaError
 from dopt.results.read import load
+from dopt.results.schema import SCHEMA_VERSION, SINCE
 from dopt.results.store import Store
 
 
@@ -81,3 +85,39 @@ def test_a_folder_without_results_is_a_sentence(tmp_path):
     for folder in (tmp_path / "empty", tmp_path, tmp_path / "absent"):
         with pytest.raises(DataError, match="there are no results in"):
             load(folder)
+
+
+def older(path):
+    """Rewrites a parquet file as version 1 of the schema had it."""
+    table = pq.read_table(path)
+    newer = [name for name in SINCE if name in table.column_names]
+    metadata = {"schema_version": "1"}
+    pq.write_table(table.drop_columns(newer).replace_schema_metadata(metadata), path)
+
+
+def test_a_folder_of_version_1_is_read_and_continued(study, make_runs, make_traces):
+    """Step sizes were their own factors; there was no theory, and no accuracy."""
+    now = load(study)
+    for path in study.rglob("*.parquet"):
+        older(path)
+    (study / "meta.json").write_text('{"schema_version": 1}')
+    runs, traces = load(study)
+    expected = now[0].assign(theory_step_size=math.nan, factor=now[0]["step_size"])
+    pd.testing.assert_frame_equal(runs, expected, check_exact=True)
+    pd.testing.assert_frame_equal(traces, now[1].assign(accuracy=math.nan), check_exact=True)
+    with Store(study) as store:
+        assert store.finished() == set(runs["run_id"])
+        rows = make_runs(7)
+        store.write("c", rows, make_traces(rows))
+        store.merge()
+    assert json.loads((study / "meta.json").read_text())["schema_version"] == SCHEMA_VERSION
+    assert set(load(study)[0]["run_id"]) == {*runs["run_id"], rows[0]["run_id"]}
+
+
+def test_a_file_of_version_1_with_columns_of_version_2_is_damaged(study, caplog):
+    path = study / "shards" / "a.traces.parquet"
+    metadata = {"schema_version": "1"}
+    pq.write_table(pq.read_table(path).replace_schema_metadata(metadata), path)
+    (study / "meta.json").unlink()
+    assert len(load(study)[0]) == 1
+    assert "does not have the columns of schema 1" in caplog.text

@@ -72,8 +72,8 @@ def test_every_file_says_its_schema_version(tmp_path, put):
         put(store, "b", 1)
         store.merge()
     for path in tmp_path.rglob("*.parquet"):
-        assert pq.read_schema(path).metadata[b"schema_version"] == b"1"
-    assert json.loads((tmp_path / "meta.json").read_text())["schema_version"] == 1
+        assert pq.read_schema(path).metadata[b"schema_version"] == b"2"
+    assert json.loads((tmp_path / "meta.json").read_text())["schema_version"] == 2
 
 
 def test_a_resumed_study_knows_what_is_finished(tmp_path, put):
@@ -237,11 +237,11 @@ def test_a_damaged_shard_counts_as_missing(tmp_path, put, caplog, harm, table):
 def test_a_newer_folder_is_refused_untouched(tmp_path, put):
     with Store(tmp_path) as store:
         put(store, "a", 1)
-    (tmp_path / "meta.json").write_text('{"schema_version": 2}')
+    (tmp_path / "meta.json").write_text('{"schema_version": 3}')
     (tmp_path / "shards" / "b.runs.parquet.tmp").write_bytes(b"half")
     before = listing(tmp_path)
     for use in (Store, load):
-        with pytest.raises(SchemaError, match=r"has schema version 2, .* version 1: update"):
+        with pytest.raises(SchemaError, match=r"has schema version 3, .* up to 2: update"):
             use(tmp_path)
     assert listing(tmp_path) == before
 
@@ -252,7 +252,7 @@ def test_a_newer_shard_is_refused_untouched(tmp_path, put):
     (tmp_path / "meta.json").unlink()
     path = shard_paths(tmp_path, "a")[0]
     table = pq.read_table(path)
-    pq.write_table(table.replace_schema_metadata({"schema_version": "2"}), path)
+    pq.write_table(table.replace_schema_metadata({"schema_version": "3"}), path)
     before = listing(tmp_path)
     for use in (Store, load):
         with pytest.raises(SchemaError, match="update the package"):

@@ -1,7 +1,9 @@
-"""What can be set in the study `heterogeneity`, and its presets. Imports nothing heavy."""
+"""What can be set in the study `heterogeneity`, and its presets."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
+
+from experiments.settings.preset import Preset
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,6 @@ class Heterogeneity:
     """Seed of everything that decides time."""
 
 
-@dataclass(frozen=True)
-class Preset:
-    """A named choice of settings."""
-
-    description: str
-    settings: Heterogeneity = field(default_factory=Heterogeneity)
-
-
 PRESETS = {
     "smoke": Preset(
         "a minute: every path once, on few images",
@@ -68,7 +62,9 @@ PRESETS = {
             seeds=2,
         ),
     ),
-    "quick": Preset("minutes: the study on 5,000 images, 100 workers, all regimes"),
+    "quick": Preset(
+        "minutes: the study on 5,000 images, 100 workers, all regimes", Heterogeneity()
+    ),
     "full": Preset(
         "hours: 60,000 images where the data folder has them, more seeds, finer tuning",
         Heterogeneity(
