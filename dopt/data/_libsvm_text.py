@@ -105,7 +105,7 @@ def _parse_piece(text: bytes) -> Rows:
     if wrong.size:
         k = wrong[0]
         words = "stands twice" if indices[k] == indices[k + 1] else f"comes after {indices[k]}"
-        raise _Fault(starts[k + 1], f"index {indices[k + 1]} {words}; indices must ascend")
+        raise _Fault(int(starts[k + 1]), f"index {indices[k + 1]} {words}; indices must ascend")
     values = _numbers(content, colons + 1, ends, "the value")
     lengths = np.diff(where, append=len(leads)) - 1
     return Rows(labels, lengths, lines[where], (indices - 1).astype(np.int32), values)
