@@ -120,7 +120,7 @@ BARE = """
 import sys
 class Bare:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"rich", "pandas", "tyro", "ray", "matplotlib", "psutil", "mlxtend", "pyarrow"}:
+        if name.partition(".")[0] in {"rich", "pandas", "tyro", "ray", "psutil", "mlxtend"}:
             raise ImportError(name)
 sys.meta_path.insert(0, Bare())
 sys.argv = ["kernels", "pack, 4", "--sizes", "8192", "--json", sys.argv[1]]
