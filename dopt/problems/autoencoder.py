@@ -12,8 +12,9 @@ With the second moments C_i = mean aaᵀ and C = (1/n) Σ C_i,
     ∇_D f = 2 (D (E C Eᵀ) − (E C)ᵀ),   ∇_E f = 2 (DᵀD E − Dᵀ) C
 
 so that a gradient costs two products of [code, pixels] with C_i, however many images there are.
-Where workers have fewer images than pixels on average, the C_i would take more memory than the
-images, and time as well: gradients go through the images then. Mini-batches always do.
+Where workers have fewer images than half the pixels on average, the C_i would take more than twice
+the memory of the images and save no time: gradients go through the images then. Mini-batches always
+do.
 
 Constants: f* is exact, the sum of the eigenvalues of C without the `code` largest (Eckart, Young);
 the gradient is not Lipschitz, so there is no L (`dopt.problems.estimates` measures one at points).
@@ -100,7 +101,7 @@ class LinearAutoencoder(MeanOverSamples):
         dtype = float_dtype(dtype)
         made, order = cut(samples, n, parts)
         images = digits.images[order]
-        keep = len(images) >= made.parts * pixels
+        keep = 2 * len(images) >= made.parts * pixels
         moments = np.empty((made.parts, pixels, pixels), dtype) if keep else None
         mean = np.zeros((pixels, pixels))
         for i, rows in enumerate(np.split(images, np.asarray(made.firsts)[1:])):

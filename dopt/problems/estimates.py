@@ -76,11 +76,11 @@ def estimate_constants(
             f"{len(points)} points, products = {products}, seed = {seed}; "
             "give at least 1 point, 2 products and seed 0"
         )
-    weights = _weights(problem, weights)
+    loads = _weights(problem, weights)
     start = normals(jax.random.key(seed), problem.d, jnp.float32).astype(problem.dtype)
     found = [
         {k: (float(v), float(rise)) for k, (v, rise) in at.items()}
-        for at in (_at(problem, x, weights, start, products=products) for x in points)
+        for at in (_at(problem, x, loads, start, products=products) for x in points)
     ]
 
     def largest(name: str) -> Constant:

@@ -138,9 +138,11 @@ def from_loss(
         data = jax.tree.map(lambda a: a[order], data)
     single = jax.tree.map(lambda a: jax.ShapeDtypeStruct((1, *a.shape[1:]), a.dtype), data)
     for name, function in {"loss": loss, "right": right}.items():
-        result = None if function is None else jax.eval_shape(function, params, single)
+        if function is None:
+            continue
+        result = jax.eval_shape(function, params, single)
         scalar = isinstance(result, jax.ShapeDtypeStruct) and result.shape == ()
-        if function and not (scalar and jnp.issubdtype(result.dtype, jnp.floating)):
+        if not (scalar and jnp.issubdtype(result.dtype, jnp.floating)):
             raise ConfigurationError(
                 f"{name}(params, examples) returns {result}; it must return one float, a mean"
             )

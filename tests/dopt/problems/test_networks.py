@@ -129,9 +129,11 @@ def test_mnist_is_learned_from_workers_with_few_digits(kind):
     problem = KINDS[kind](digits, parts=parts, batch=32)
 
     def step(x, key):
-        keys = jax.random.split(key, 5)
-        gradients = jax.vmap(lambda k, i: problem.stochastic_grad(x, key=k, worker=i))
-        return x - 0.2 * gradients(keys, jnp.arange(5)).mean(axis=0), None
+        jobs = {"keys": jax.random.split(key, 5), "workers": jnp.arange(5), "most": 1}
+        gradient = problem.weighted_grad_sum(
+            x, jnp.ones(5, int), jnp.full_like(x, 0.2, shape=5), **jobs
+        )
+        return x - 0.2 * gradient, None
 
     keys = jax.random.split(jax.random.key(0), 150)
     x = jax.jit(lambda x: jax.lax.scan(step, x, keys)[0])(problem.start())
