@@ -198,7 +198,7 @@ class PowerSGD(Method):
                 leaf.matrix(delta) @ next(right) if leaf.r else leaf.matrix(delta)
                 for leaf in self._leaves
             ]
-            return (error, delta), _head(parts, problem.d)
+            return (error, delta), _head(parts, x)
         parts, left_out = [], []
         for leaf, P in zip(self._leaves, self._split(sent.left, LEFT), strict=True):
             M = leaf.matrix(delta)
@@ -208,7 +208,7 @@ class PowerSGD(Method):
             else:
                 M = jnp.zeros_like(M)
             left_out.append(M.reshape(-1))
-        return (jnp.concatenate(left_out), delta), _head(parts, problem.d)
+        return (jnp.concatenate(left_out), delta), _head(parts, x)
 
     def remember(
         self, memory: Memory, vector: Float[Array, " d"], received: Float[Array, " d"], job: Job
@@ -278,7 +278,7 @@ def _flat(parts: list[Array], dtype: Any) -> Float[Array, " size"]:
     return jnp.concatenate([jnp.zeros(0, dtype), *(part.reshape(-1) for part in parts)])
 
 
-def _head(parts: list[Array], d: int) -> Float[Array, " d"]:
-    """The parts at the head of a vector of zeros."""
-    flat = jnp.concatenate([part.reshape(-1) for part in parts]) if parts else jnp.zeros(0)
-    return jnp.pad(flat, (0, d - len(flat)))
+def _head(parts: list[Array], like: Float[Array, " d"]) -> Float[Array, " d"]:
+    """The parts at the head of a vector of zeros; without matrices there are none on the right."""
+    flat = _flat(parts, like.dtype)
+    return jnp.pad(flat, (0, len(like) - len(flat)))

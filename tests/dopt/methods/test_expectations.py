@@ -12,10 +12,9 @@ import pytest
 from families import D, N, costs_for, least_squares
 from rounds import gradients
 
-from compressors import CorrelatedQuantization, NaturalCompression, PermK, RandK
+from compressors import CorrelatedQuantization, PermK, RandK
 from dopt.methods import (
     DASHA,
-    DCGD,
     DIANA,
     MARINA,
     PPMARINA,
@@ -86,7 +85,6 @@ def estimators(method, memory, workers):
 
 MEAN = jnp.asarray(G.mean(axis=0))
 FAMILY = {
-    "dcgd": (DCGD(0.1, NaturalCompression()), (), (), 0.0),
     "diana": (DIANA(0.1, RandK(K)), MEAN, jnp.asarray(G), 0.0),
     "marina-randk": (MARINA(0.1, RandK(K), p=P), MEAN, (), 1 - P),
     "marina-permk": (MARINA(0.1, PermK(), p=P), MEAN, (), 1 - P),
