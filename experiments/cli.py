@@ -26,6 +26,7 @@ gradients, real compressed messages and exact counts of bits.
   dopt list methods                                        what there is
   dopt check compressors --compressor mine:MyCompressor    does your operator keep its promise?
   dopt plot compressors                                    error against bits, all operators
+  dopt plot quantizers                                     correlated against independent, in theory
   dopt bench simulator                                     how fast, beside loops by hand
 
 `dopt COMMAND --help` explains a command and its options."""
@@ -70,13 +71,16 @@ class Plot:
 
     FOLDER: those of a sweep again, into its folder, and its table. compressors: squared error
     against bits a coordinate for every operator, on Gaussian, heavy-tailed and real gradients,
-    minutes; the numbers go beside it as compressor_errors.parquet and .csv.
+    minutes; the numbers go beside it as compressor_errors.parquet and .csv. quantizers: what
+    correlated quantization saves MARINA in theory, as workers and coordinates become more.
     """
 
-    what: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="compressors|FOLDER")]
-    """compressors, or a folder that `dopt sweep` wrote."""
+    what: Annotated[
+        tyro.conf.Positional[str], tyro.conf.arg(metavar="compressors|quantizers|FOLDER")
+    ]
+    """compressors, quantizers, or a folder that `dopt sweep` wrote."""
     out: Path | None = None
-    """With compressors: where the figure goes, by default results."""
+    """With compressors and quantizers: where the figure goes, by default results."""
     data: str | None = None
     """With compressors: folder of real data (mnist/ inside it); else as for `dopt sweep`."""
 
@@ -157,12 +161,28 @@ class BenchCompressors:
 
 
 @dataclass(frozen=True)
+class BenchKernels:
+    """Bandwidth of kernels, beside a copy of as many bytes.
+
+    Rivals take turns in one process; the machine should have nothing else to do.
+    """
+
+    kernels: tuple[str, ...] = ()
+    """Names of kernels, or their beginnings; all by default."""
+    sizes: tuple[int, ...] = ()
+    """How many numbers or codes, powers of two; by default some that suit the device."""
+    json: Path | None = None
+    """A file for the rows, besides the table."""
+
+
+@dataclass(frozen=True)
 class Bench:
     """Measure speed beside what one would write by hand, in interleaved runs, and print a table."""
 
     what: Annotated[
         Annotated[BenchSimulator, tyro.conf.subcommand("simulator")]
-        | Annotated[BenchCompressors, tyro.conf.subcommand("compressors")],
+        | Annotated[BenchCompressors, tyro.conf.subcommand("compressors")]
+        | Annotated[BenchKernels, tyro.conf.subcommand("kernels")],
         tyro.conf.arg(name=""),
     ]
 
@@ -266,11 +286,13 @@ def _run(command: Command) -> int:
     return DONE
 
 
-def _bench(what: BenchSimulator | BenchCompressors) -> None:
+def _bench(what: BenchSimulator | BenchCompressors | BenchKernels) -> None:
     from experiments import commands
 
     if isinstance(what, BenchSimulator):
         commands.bench(what.workloads, what.pairs, what.json)
+    elif isinstance(what, BenchKernels):
+        commands.bench_kernels(what.kernels, what.sizes, what.json)
     else:
         commands.bench_compressors(what.compressor, what.dims, what.json)
 
@@ -281,12 +303,15 @@ def _plot(command: Plot) -> None:
 
     if command.what == "compressors":
         commands.plot_compressors(command.out or Path("results"), command.data)
+    elif command.what == "quantizers" and command.data is None:
+        commands.plot_quantizers(command.out or Path("results"))
     elif command.out is None and command.data is None:
         commands.plot(Path(command.what))
     else:
         raise ConfigurationError(
-            "--out and --data belong to `dopt plot compressors`; the figures of a sweep are drawn "
-            f"into its folder: give {command.what} alone"
+            "--data belongs to `dopt plot compressors`, --out to that and `dopt plot quantizers`; "
+            "the figures of a sweep are drawn into its folder: give "
+            f"{command.what} alone"
         )
 
 

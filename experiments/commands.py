@@ -32,6 +32,7 @@ from experiments import (
     marina_libsvm,
     marina_quadratics,
     mnist_network,
+    quantizers,
 )
 from experiments.benchmarks import compressors as compressors_benchmark
 from experiments.benchmarks import simulator
@@ -129,6 +130,19 @@ def plot_compressors(folder: Path, data: str | None) -> None:
     """Measures the errors of operators and draws them."""
     paths = compressor_pictures.draw(folder, data, _say)
     out.print(f"In {folder}: {', '.join(path.name for path in paths)}", soft_wrap=True)
+
+
+def plot_quantizers(folder: Path) -> None:
+    """Draws what correlated quantization saves in theory."""
+    paths = quantizers.draw(folder)
+    out.print(f"In {folder}: {', '.join(path.name for path in paths)}", soft_wrap=True)
+
+
+def bench_kernels(names: Sequence[str], sizes: Sequence[int], file: Path | None) -> None:
+    """Measures kernels and prints the table."""
+    from experiments.benchmarks import kernels
+
+    kernels.bench(names, sizes, file, lambda text: out.print(text, soft_wrap=True), _say)
 
 
 def _say(line: str) -> None:

@@ -48,12 +48,26 @@ STYLES: dict[str, Style] = {
     "Asynchronous SGD": Style("#E69F00", DASHED, "^"),
     "Rennala SGD": Style("#009E73", LONG, "v"),
     "SGD One": Style("#000000", DOTTED, "o"),
-    "EF21": Style("#999933", DASH_DOT_DOT, "<"),
-    "MARINA": Style("#882255", LONG, ">"),
     "Shadowheart SGD": Style("#D55E00", FULL, "*"),
     "Shadowheart SGD (S = σ²/ε)": Style("#CC79A7", FULL, "P"),
+    "Gradient descent": Style("#000000", DOTTED, "o"),
+    "MARINA, IQ": Style("#E69F00", DASHED, "s"),
+    "MARINA, CQ": Style("#D55E00", FULL, "*"),
+    "MARINA, PermK": Style("#0072B2", DASH_DOT, "D"),
+    "MARINA, RandK": Style("#56B4E9", LONG, "v"),
+    "DIANA, RandK": Style("#E69F00", DASHED, "^"),
+    "DASHA, RandK": Style("#009E73", DASH_DOT_DOT, "<"),
+    "EF14, TopK": Style("#882255", DASHED, "X"),
+    "EF21, TopK": Style("#CC79A7", DASH_DOT, "P"),
+    "EF21-SGDM, TopK": Style("#D55E00", FULL, "*"),
+    "QSGD, dithering": Style("#0072B2", DASH_DOT, "D"),
+    "PowerSGD": Style("#009E73", LONG, "v"),
+    "Local SGD": Style("#000000", DOTTED, "o"),
 }
-"""The methods that have a style of their own, in the order of legends."""
+"""The methods that have a style of their own, in the order of legends.
+
+Within a study no two have the same colour or marker.
+"""
 
 TARGET: dict[str, Any] = {"color": "#555555", "linestyle": (0, (3.0, 2.0)), "linewidth": 0.7}
 """The line of the target."""

@@ -415,3 +415,71 @@ def test_styles():
     assert unknown != style("Ringleader ASGD")
     assert unknown.color not in {look.color for look in looks}
     assert sorted(["b", "SGD One", "a", "QSGD"], key=legend_order) == ["QSGD", "SGD One", "a", "b"]
+
+
+def test_multiples_of_theory_are_told_in_the_legend(tmp_path):
+    results = Results()
+    for place, factors in enumerate([(1.0, 8.0), (1.0, 2.0)]):
+        for method, factor in zip(("mine", "yours"), factors, strict=True):
+            results.add(
+                [0.0, 1.0, 2.0], [1.0, 0.1, 1e-4], method=method, regime=f"r{place}",
+                regime_order=place, theory_step_size=0.3, factor=factor, step_size=0.3 * factor,
+            )  # fmt: skip
+    made = figures(read_regimes(results.write(tmp_path)))
+    assert legend_texts(made["gradient_vs_time"])[:2] == [
+        "mine\n$\\gamma$ = theory",
+        "yours\n$\\gamma$ = theory × $2^{3}$, $2^{1}$",
+    ]
+
+
+def test_many_panels_tell_the_range_of_step_sizes(tmp_path):
+    results = Results()
+    for place in range(5):
+        results.add(
+            [0.0, 1.0], [1.0, 0.1], regime=f"r{place}", regime_order=place, regime_row=place // 3,
+            step_size=2.0**place,
+        )  # fmt: skip
+    figure = figures(read_regimes(results.write(tmp_path)))["gradient_vs_time"]
+    assert legend_texts(figure)[0] == "QSGD\n$\\gamma$ = $2^{0}$ … $2^{4}$"
+    # Two rows: three panels, and two; the lowest panel of each column is labelled.
+    figure.draw_without_rendering()
+    rows = sorted({round(ax.get_position().y0, 2) for ax in figure.axes}, reverse=True)
+    assert [sum(round(ax.get_position().y0, 2) == y for ax in figure.axes) for y in rows] == [3, 2]
+    labels = [ax.get_xlabel() for ax in figure.axes]
+    assert labels == ["", "", "virtual time [s]", "virtual time [s]", "virtual time [s]"]
+
+
+def test_bits_come_first_where_bits_are_counted(tmp_path):
+    results = Results()
+    results.add([0.0, 1.0, 2.0], [1.0, 0.1, 1e-4], axis="bits")
+    made = figures(read_regimes(results.write(tmp_path)))
+    assert list(made) == ["gradient_vs_bits", "gradient_vs_time", "loss_vs_bits"]
+    ax = made["gradient_vs_bits"].axes[0]
+    marks = [line.get_xydata()[0].tolist() for line in ax.lines if line.get_marker() == "D"]
+    assert marks == [[2 * 64 / N, TARGET]]
+
+
+def test_accuracy_is_drawn_where_it_was_measured(tmp_path):
+    results = Results()
+    for seed, last in enumerate((0.8, 0.9, math.nan)):
+        accuracy = np.array([0.1, 0.5, last])
+        status = Status.FINISHED if seed < 2 else Status.DIVERGED
+        results.add(
+            [0.0, 1.0, 2.0], [1.0, 0.5, math.nan if seed == 2 else 0.1], accuracy=accuracy,
+            data_seed=seed, status=status, measure="value", axis="bits", target=0.9,
+        )  # fmt: skip
+    made = figures(read_regimes(results.write(tmp_path)))
+    assert list(made) == [
+        *("loss_vs_bits", "loss_vs_time", "accuracy_vs_bits", "accuracy_vs_time"),
+        *("gradient_vs_bits", "gradient_vs_time"),
+    ]
+    ax = made["accuracy_vs_time"].axes[0]
+    # A run that diverged has the worst accuracy.
+    assert line_of(ax, "QSGD").get_ydata().tolist() == [0.1, 0.5, 0.8]
+    bottom, top = ax.get_ylim()
+    assert 0 < bottom < 0.1
+    assert 0.85 < top < 1
+    # The target is one of the loss: it is met by f(x) = 0.3 + √norm2, and marked there alone.
+    met = [line for line in made["loss_vs_bits"].axes[0].lines if line.get_marker() == "D"]
+    assert len(met) == 0 or met[0].get_ydata()[0] == 0.9
+    assert not [line for line in ax.lines if line.get_marker() == "D"]

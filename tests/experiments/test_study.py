@@ -5,16 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from compressors import RandK
+from compressors import ContractivePerLeaf, RandK, TopK
 from dopt.errors import ConfigurationError
-from dopt.methods import QSGD, ShadowheartSGD
+from dopt.methods import EF21, QSGD, ShadowheartSGD
 from dopt.replay import record_steps
 from dopt.results import canonical_json, run_id
 from experiments.study import (
     Batch,
     Entry,
+    Limits,
     Variant,
     check_kept,
     describe,
@@ -23,6 +25,7 @@ from experiments.study import (
     schedule_of,
     tuning,
 )
+from experiments.tuned import Best
 
 
 @pytest.fixture
@@ -161,3 +164,81 @@ def test_interrupted_runs_of_other_settings_are_refused_too(tiny, configs):
     alone = configs(tiny())[:1]
     with pytest.raises(ConfigurationError, match="target"):
         accepts(replace(tiny(), target=0.01), alone)
+
+
+def with_theory(study, **theory):
+    """The study with step sizes of theory for the variants of its regimes."""
+    regimes = []
+    for regime in study.regimes:
+        entries = tuple(
+            Entry(
+                entry.label, tuple(v._replace(theory=theory[regime.name]) for v in entry.variants)
+            )
+            for entry in regime.entries
+        )
+        regimes.append(regime._replace(entries=entries))
+    return replace(study, regimes=tuple(regimes))
+
+
+def test_step_sizes_are_factors_of_theory_where_there_is_one(tiny):
+    study = with_theory(tiny(factors=(0.5, 1.0, 2.0)), near=0.1, far=None)
+    found = {batch.regime.name: batch for batch in tuning(study)}
+    assert found["near"].step_sizes == (0.05, 0.1, 0.2)
+    assert found["far"].step_sizes == (0.5, 1.0, 2.0)
+    shown = run_configs(study, found["near"])[2]
+    assert (shown["step_size"], shown["theory_step_size"], shown["factor"]) == (0.2, 0.1, 2.0)
+    shown = run_configs(study, found["far"])[2]
+    assert (shown["step_size"], shown["theory_step_size"], shown["factor"]) == (2.0, None, 2.0)
+
+
+def test_another_theory_is_another_study(tiny, configs):
+    before = with_theory(tiny(), near=0.1, far=0.2)
+    accepts(before, configs(before))
+    with pytest.raises(ConfigurationError, match=r"theory_step_size = 0.2, and now .* = 0.3"):
+        accepts(with_theory(tiny(), near=0.1, far=0.3), configs(before))
+
+
+def test_one_variant_and_one_factor_need_no_tuning(tiny, configs):
+    study = tiny(factors=(0.5,))
+    assert tuning(study) == []
+    (regime, *_) = study.regimes
+    choice = study.choice(regime, regime.entries[0], pd.DataFrame(), pd.DataFrame())
+    assert choice == Best("dense", 0.5, 0.5, trials=1, at_edge=False)
+    accepts(study, [c for c in configs(study) if c["phase"] == "report"])
+    two = Entry("QSGD", tuple(Variant(f"K = {K}", QSGD(1.0, RandK(K))) for K in (1, 2)))
+    assert [b.label for b in tuning(tiny(factors=(0.5,), entries=(*regime.entries, two)))] == [
+        "QSGD"
+    ] * 4
+
+
+def test_regimes_have_entries_of_their_own(tiny):
+    near, far = tiny().regimes
+    study = tiny(regimes=(near._replace(entries=near.entries[1:]), far))
+    asked = [(batch.label, batch.regime.name) for batch in tuning(study)]
+    assert sorted(asked) == [
+        ("Asynchronous SGD", "far"), ("Asynchronous SGD", "near"), ("Minibatch SGD", "far"),
+    ]  # fmt: skip
+    assert len({label for label, _ in asked[:2]}) == 1  # regimes of a method after each other
+
+
+@pytest.mark.parametrize(("limits", "K"), [({"steps": 7}, 7), ({"bits": 32 * 20 * 9 + 5}, 9)])
+def test_steps_and_bits_end_a_schedule(limits, K, tiny):
+    for regime in tiny(**limits).regimes:
+        method = regime.entries[0].variants[0].method
+        schedule = schedule_of(tiny(**limits), regime, method)
+        bits = method.message_bits(20, regime.problem.dtype, 5)
+        assert bits in (32 * 20, 64 * 20)
+        wide = bits == 64 * 20 and "bits" in limits
+        assert (K // 2 if wide else K) == schedule.K
+
+
+def test_limits_are_told():
+    assert str(Limits(seconds=0.5, gradients=400)) == "400 gradients or 0.5 virtual seconds"
+    assert str(Limits(steps=3, bits=64)) == "3 server steps or 64 bits per worker"
+
+
+def test_tuples_of_a_method_are_described_part_by_part():
+    layers = ContractivePerLeaf((TopK(2), TopK(1)), (4, 2))
+    described = describe(EF21(1.0, layers))
+    assert json.loads(canonical_json(described)) == described
+    assert [part["K"] for part in described["compressor"]["compressors"]] == [2, 1]

@@ -21,6 +21,7 @@ from experiments.tuned import Goal
 
 
 N, UNTIL = 5, 100.0
+GOAL = Goal(0.02)
 
 
 class Tables:
@@ -72,9 +73,9 @@ def tuned(tables, method, sizes=(0.125, 0.25, 0.5), best=0.25):
         tables.add(method, "tune", 0, 5.0 if size == best else 50.0, step_size=size)
 
 
-def printed(table, target=0.02, width=160):
+def printed(table, goal=GOAL, width=160):
     text = io.StringIO()
-    show(table, Goal(target), Console(file=text, width=width, highlight=False, markup=False))
+    show(table, goal, Console(file=text, width=width, highlight=False, markup=False))
     return text.getvalue()
 
 
@@ -257,3 +258,61 @@ def test_theory_of_another_rule_of_late_gradients_is_silent(tiny, tmp_path, monk
 )  # fmt: skip
 def test_times_for_reading(value, text):
     assert seconds(value) == text
+
+
+def test_bits_are_first_where_bits_are_counted(tiny, tmp_path, monkeypatch):
+    """Later in time, but cheaper: the table of bits sorts, compares and censors by bits."""
+    tables = Tables()
+    for method, time in (("Minibatch SGD", 30), ("Asynchronous SGD", 12)):
+        tuned(tables, method)
+        tables.add(method, "report", 1000, time)
+    for record in tables.records:
+        if record["run_id"] in ("run003", "run007"):
+            record["bits_up"] = record["record"] * (10 if record["run_id"] == "run003" else 1000)
+    monkeypatch.setattr(summary, "load", lambda folder: tables.frames())
+    study = tiny(regimes=tiny().regimes[:1], target=0.02, axis="bits")
+    table = summarize(study, tmp_path)
+    assert list(table["method"]) == ["Minibatch SGD", "Asynchronous SGD"]
+    assert list(table["bits_to_target"]) == [10 * 30 / N, 1000 * 12 / N]
+    assert list(table["ratio_to_first"]) == [1.0, 40.0]
+    assert list(table["bits_given"]) == [10 * UNTIL / N, 1000 * UNTIL / N]
+    text = printed(table, goal=study.goal)
+    assert "Bits sent up by a worker to ‖∇f(x)‖² ≤ 0.02" in text
+    assert "worst case" not in text
+    (first,) = [line for line in text.splitlines() if "Minibatch SGD" in line]
+    assert [cell.strip() for cell in first.split("│")[4:9]] == ["2^-2", "3", "60", "1.00", "30"]
+
+
+def test_step_sizes_are_shown_with_their_factors(tiny, tmp_path, monkeypatch):
+    entries = tuple(
+        Entry(entry.label, tuple(v._replace(theory=0.1) for v in entry.variants))
+        for entry in tiny().regimes[0].entries
+    )
+    tables = Tables()
+    for method, best in (("Minibatch SGD", 2.0), ("Asynchronous SGD", 1.0)):
+        tuned(tables, method, sizes=(0.5, 1.0, 2.0), best=best)
+        tables.add(method, "report", 1000, 30.0, step_size=best)
+    for row in tables.rows:
+        row["step_size"] *= 0.1
+    monkeypatch.setattr(summary, "load", lambda folder: tables.frames())
+    table = summarize(tiny(regimes=tiny().regimes[:1], entries=entries, target=0.02), tmp_path)
+    assert dict(zip(table["method"], table["factor"], strict=True)) == {
+        "Minibatch SGD": 2.0,
+        "Asynchronous SGD": 1.0,
+    }
+    assert set(table["theory_step_size"]) == {0.1}
+    text = printed(table)
+    assert "0.2* │ 2^1 × theory" in text
+    assert "0.1 │   1 × theory" in text
+
+
+def test_accuracy_is_that_of_the_end(table_of):
+    tables = Tables()
+    tuned(tables, "Minibatch SGD")
+    for seed, last in enumerate((0.9, 0.7, 0.8)):
+        tables.add("Minibatch SGD", "report", 1000 + seed, 30.0)
+        tables.records[-1]["accuracy"] = last
+    table = table_of(tables)
+    assert row_of(table)["accuracy"] == 0.8
+    assert "0.800" in printed(table)
+    assert "accuracy" not in printed(table.assign(accuracy=math.nan))

@@ -194,3 +194,45 @@ def test_the_order_of_the_rows_of_runs_does_not_matter(order):
     runs = [("", 2.0**k, seed, reaches(5 + abs(k))) for k in range(-2, 3) for seed in range(3)]
     rows, traces = tables(runs)
     assert best(rows[::order], traces, "high", "M", GOAL).step_size == 1.0
+
+
+def test_bits_decide_where_bits_are_counted():
+    """A step that is slow in time may be cheap in bits: two variants of one method."""
+    runs, traces = tables(
+        [("dense", 1.0, 0, reaches(5)), ("packed", 1.0, 0, [(2 * t, g) for t, g in reaches(8)])]
+    )
+    packed = traces["run_id"] == "run001"
+    traces["bits_up"] = np.where(packed, 1, 100) * traces["record"]
+    assert best(runs, traces, "high", "M", GOAL).variant == "dense"
+    assert best(runs, traces, "high", "M", Goal(TARGET, "bits")).variant == "packed"
+    found = times_to_target(runs, traces, Goal(TARGET, "bits"))
+    np.testing.assert_array_equal(found["bits_to_target"], [500, 8])
+    np.testing.assert_array_equal(found["last_bits"], [2000, 20])
+
+
+def test_the_value_decides_where_it_is_the_measure():
+    runs, traces = tables([("", 1.0, 0, reaches(5)), ("", 2.0, 0, reaches(9))])
+    traces["value"] = np.where(traces["run_id"] == "run001", 0.01, 1.0)
+    assert choose([("", 1.0, 0, reaches(5)), ("", 2.0, 0, reaches(9))]).step_size == 1.0
+    assert best(runs, traces, "high", "M", Goal(TARGET, "time", "value")).step_size == 2.0
+
+
+def test_the_edge_is_that_of_the_factors():
+    """Each variant has a step size of theory of its own."""
+    runs, traces = tables(
+        [
+            (variant, factor, 0, reaches(time))
+            for variant, time in (("a", 9), ("b", 5))
+            for factor, time in ((1.0, time + 1), (2.0, time), (4.0, time + 2))
+        ]
+    )
+    runs["step_size"] = runs["factor"] * np.where(runs["variant"] == "a", 0.1, 0.01)
+    assert best(runs, traces, "high", "M", GOAL) == Best("b", 0.02, 2.0, trials=6, at_edge=False)
+
+
+def test_goals_are_told_and_found_again():
+    assert str(Goal(0.01)) == "‖∇f(x)‖² ≤ 0.01"
+    assert str(Goal(0.3, measure="value")) == "f(x) ≤ 0.3"
+    for goal in (Goal(0.1), Goal(0.1, "bits", "value")):
+        assert Goal.of(goal._asdict()) == goal
+    assert Goal.of({"target": 0.5}) == Goal(0.5)  # of a folder that an older version wrote
