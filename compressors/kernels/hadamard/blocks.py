@@ -17,9 +17,9 @@ from jaxtyping import Array, Float, UInt32
 from compressors._dtype import wide
 from compressors.kernels.backend import Backend, Form, Operation
 from compressors.kernels.backend import run as run_operation
-from compressors.kernels.hadamard import triton_form
+from compressors.kernels.hadamard import mosaic_form, triton_form
 from compressors.kernels.hadamard.reference import WINDOW_BITS, padded_size, transform
-from compressors.kernels.hadamard.signs import HALF, flip
+from compressors.kernels.hadamard.signs import flip, places
 from compressors.kernels.windows import by_rows
 
 
@@ -107,12 +107,6 @@ def rotate_rows(
     return y.astype(rows.dtype)
 
 
-def places(blocks: int, d: int, size: int) -> UInt32[Array, "blocks 1"]:
-    """Where in its row of d numbers each block begins, in units of `HALF`."""
-    order = jnp.arange(blocks, dtype=jnp.uint32) % jnp.uint32(max(d // size, 1))
-    return (order * jnp.uint32(size // HALF))[:, None]
-
-
 def rows_of_a_window(size: int) -> int:
     """Blocks in a window that stays in the cache."""
     return (1 << WINDOW_BITS) // size
@@ -124,6 +118,7 @@ HADAMARD = Operation(
     {
         "xla": Form(plain),
         "triton": Form(triton_form.run, triton_form.check),
+        "mosaic": Form(mosaic_form.run, mosaic_form.check),
         "interpret": Form(partial(triton_form.run, interpret=True), triton_form.check),
     },
 )

@@ -24,6 +24,20 @@ def flip(
     return jnp.where(_spread(bits), -x, x)
 
 
+def places(blocks: int, d: int, size: int) -> UInt32[Array, "blocks 1"]:
+    """Where in its row of d numbers each block begins, in units of `HALF`."""
+    order = jnp.arange(blocks, dtype=jnp.uint32) % jnp.uint32(max(d // size, 1))
+    return (order * jnp.uint32(size // HALF))[:, None]
+
+
+def flip_blocks(
+    x: Float[Array, "*batch d"], seed: UInt32[Array, ""], size: int
+) -> Float[Array, "*batch d"]:
+    """Each row with its signs; `size` divides d."""
+    blocks = x.reshape(-1, size)
+    return flip(blocks, seed, places(blocks.shape[0], x.shape[-1], size)).reshape(x.shape)
+
+
 def _spread(bits: UInt32[Array, "m h"]) -> Bool[Array, "m p"]:
     """The lowest `HALF` bits of every number, side by side."""
     places = jnp.arange(HALF, dtype=jnp.uint32)[None, None, :]

@@ -16,8 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, BFloat16, Float32
 
-from compressors.kernels import triton
-
 
 ROWS = 64
 NARROWEST = 16
@@ -33,13 +31,12 @@ ROUNDED = {"float32": 3, "float16": 2, "bfloat16": 2}
 """How many hold a sum well enough to be rounded to this dtype."""
 
 
-def check(name: str, array: Any, dtype: np.dtype) -> None:
-    """Raises `NotImplementedError` for an array or a dtype that kernels by tiles do not take."""
-    triton.check_sizes(name, array)
+def check_dtype(name: str, dtype: np.dtype) -> None:
+    """Raises `NotImplementedError` for a dtype that kernels by tiles do not take."""
     if dtype.name not in PIECES:
         raise NotImplementedError(
-            f"the Triton kernel of {name} takes {', '.join(PIECES)}, not {dtype}: convert, or take "
-            "the backend 'xla'"
+            f"the kernels of {name} take {', '.join(PIECES)}, not {dtype}: convert, or take the "
+            "backend 'xla'"
         )
 
 
@@ -85,10 +82,29 @@ def transform(
         given: pieces of bfloat16 that hold an entry of `x` exactly.
         needed: pieces to hold a sum.
     """
-    y = _sum([_dot(piece, right) for piece in _pieces(x, given)])
+    y = _sum([_dot(piece, right) for piece in pieces(x, given)])
     if size > x.shape[1]:
-        y = _sum([_dot(left, piece) for piece in _pieces(y, needed)])
-    return y * np.float32(np.sqrt(0.5)) if _bits(size) % 2 else y
+        y = _sum([_dot(left, piece) for piece in pieces(y, needed)])
+    return y * np.float32(rest(size)) if rest(size) != 1 else y
+
+
+def rest(size: int) -> float:
+    """What is left of 1/√size beside the power of two in R."""
+    return float(np.sqrt(0.5)) if _bits(size) % 2 else 1.0
+
+
+def pieces(x: Float32[Array, "m n"], count: int) -> list[BFloat16[Array, "m n"]]:
+    """bfloat16 that sum to `x`, the largest first; nearly so where their number does not suffice.
+
+    They are cut off by bits, since rounding would overflow near the largest float32.
+    """
+    parts = []
+    for _ in range(count - 1):
+        bits = jax.lax.bitcast_convert_type(x, jnp.uint32) & jnp.uint32(UPPER_HALF)
+        piece = jax.lax.bitcast_convert_type(bits, jnp.float32)
+        parts.append(piece.astype(jnp.bfloat16))
+        x = x - piece
+    return [*parts, x.astype(jnp.bfloat16)]
 
 
 def _bits(size: int) -> int:
@@ -102,17 +118,6 @@ def _signs(size: int) -> np.ndarray:
 
 def _bfloat16(matrix: np.ndarray) -> Any:
     return jnp.asarray(matrix.reshape(-1), jnp.bfloat16)
-
-
-def _pieces(x: Float32[Array, "m n"], count: int) -> list[BFloat16[Array, "m n"]]:
-    """Cut off by bits, since rounding would overflow near the largest float32."""
-    pieces = []
-    for _ in range(count - 1):
-        bits = jax.lax.bitcast_convert_type(x, jnp.uint32) & jnp.uint32(UPPER_HALF)
-        piece = jax.lax.bitcast_convert_type(bits, jnp.float32)
-        pieces.append(piece.astype(jnp.bfloat16))
-        x = x - piece
-    return [*pieces, x.astype(jnp.bfloat16)]
 
 
 def _dot(a: BFloat16[Array, "m k"], b: BFloat16[Array, "k n"]) -> Float32[Array, "m n"]:

@@ -17,7 +17,8 @@ def check(
     x: Float[Array, "*batch d"], seed: UInt32[Array, ""] | None, *, size: int, back: bool
 ) -> None:
     """Raises `NotImplementedError` for what the kernel does not take."""
-    tile.check("hadamard", x, x.dtype)
+    tile.check_dtype("hadamard", x.dtype)
+    triton.check_sizes("hadamard", x)
 
 
 def run(

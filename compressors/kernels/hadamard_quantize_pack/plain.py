@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, UInt8, UInt32
 
-from compressors.kernels.hadamard.blocks import places, rotate_rows, rows_of_a_window
+from compressors.kernels.hadamard.blocks import rotate_rows, rows_of_a_window
+from compressors.kernels.hadamard.signs import places
 from compressors.kernels.hadamard_quantize_pack.nearest import (
     Cells,
     cells,

@@ -30,7 +30,8 @@ def check_encode(
 ) -> None:
     """Raises `NotImplementedError` for what the encoder does not take."""
     name = "hadamard_quantize_pack"
-    tile.check(name, x, x.dtype)
+    tile.check_dtype(name, x.dtype)
+    triton.check_sizes(name, x)
     n, p = grid.shape
     Plan(x.shape[-1], size, code_bits(n), p).check(name)
 
@@ -46,7 +47,8 @@ def check_decode(
 ) -> None:
     """Raises `NotImplementedError` for what the decoder does not take."""
     name = "hadamard_unpack_dequantize"
-    tile.check(name, jax.ShapeDtypeStruct((scales.size * size,), dtype), dtype)
+    tile.check_dtype(name, dtype)
+    triton.check_sizes(name, jax.ShapeDtypeStruct((scales.size * size,), dtype))
     n, p = grid.shape
     Plan(scales.shape[-1] * size, size, code_bits(n), p).check(name)
 

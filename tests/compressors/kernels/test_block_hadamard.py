@@ -10,7 +10,14 @@ import pytest
 import scipy.linalg
 from lowering import lower
 
-from compressors.kernels.hadamard import block_hadamard, block_hadamard_back, hadamard
+from compressors.kernels import mosaic
+from compressors.kernels.hadamard import (
+    block_hadamard,
+    block_hadamard_back,
+    hadamard,
+    mosaic_form,
+    tile,
+)
 
 
 SIZES = [16, 64, 128, 512, 2048, 4096]
@@ -33,6 +40,13 @@ def close(got, expected, dtype):
     atol = 30 * 2.0**-24 if dtype == jnp.float32 else 2.0**-14
     got = np.asarray(got, np.float64)
     np.testing.assert_allclose(got, expected, rtol=2 * UNIT[dtype], atol=atol)
+
+
+def interprets():
+    try:
+        return hasattr(mosaic.module(), "InterpretGPUParams")
+    except NotImplementedError:
+        return False
 
 
 def jitted(function, size, **named):
@@ -165,8 +179,33 @@ def test_seeds_of_more_bits_are_refused(seed):
 
 
 def test_the_kernel_refuses_other_dtypes_and_more_than_32_bits_index():
-    with pytest.raises(NotImplementedError, match="takes float32, float16, bfloat16, not float64"):
+    with pytest.raises(NotImplementedError, match="take float32, float16, bfloat16, not float64"):
         block_hadamard(jnp.zeros(16), 16, backend="interpret")
     huge = jax.ShapeDtypeStruct((2**31,), jnp.float32)
     with pytest.raises(NotImplementedError, match=re.escape("arrays of up to 2147483647 entries")):
         jax.eval_shape(lambda x: block_hadamard(x, 16, backend="triton"), huge)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("size", "seed"), [(16, None), (64, 2), (128, None), (1024, 2), (4096, 2)])
+def test_it_lowers_by_mosaic(size, dtype, seed):
+    x = jnp.zeros((2, 64 * tile.width(size)), dtype)
+    assert "mosaic_gpu" in lower(partial(block_hadamard, size=size, seed=seed, backend="mosaic"), x)
+
+
+@pytest.mark.skipif(not interprets(), reason="this JAX does not interpret Mosaic GPU")
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("size", "back"), [(16, True), (512, True), (4096, False)])
+def test_the_kernel_by_mosaic_is_the_plain_form(size, back, dtype):
+    x, seed = normal((2, 64 * tile.width(size)), dtype, seed=7), jnp.uint32(4)
+    kernel = mosaic_form.run(x, seed, size=size, back=back, interpret=True)
+    function = block_hadamard_back if back else block_hadamard
+    plain = jitted(function, size, seed=4)(x)
+    assert kernel.dtype == dtype
+    close(kernel, np.asarray(plain, np.float64), dtype)
+
+
+def test_mosaic_refuses_what_is_not_whole_tiles():
+    says = "takes multiples of 2048 numbers in blocks of 32, not 96: pad with zeros, or take"
+    with pytest.raises(NotImplementedError, match=says):
+        block_hadamard(jnp.zeros((3, 32), jnp.float32), 32, backend="mosaic")

@@ -231,5 +231,5 @@ def test_the_kernels_refuse_rows_that_are_not_whole_tiles():
 
 
 def test_the_kernels_refuse_float64():
-    with pytest.raises(NotImplementedError, match="takes float32, float16, bfloat16, not float64"):
+    with pytest.raises(NotImplementedError, match="take float32, float16, bfloat16, not float64"):
         hadamard_quantize_pack(jnp.zeros(2048), points(16, 1), 256, backend="interpret")
