@@ -49,9 +49,9 @@ class AsynchronousSGD(GradientMethod):
     optimizer: Optimizer = field(default=optax.sgd, metadata={"static": True})
 
     def __post_init__(self) -> None:
-        check_single(self.name, self.compressor)
         if self.rule not in RULES:
             raise ConfigurationError(f"rule = {self.rule!r} is none of {', '.join(RULES)}")
+        check_single(self.name, self.compressor)
 
     def policy(self, costs: Costs, d: int) -> Policy:
         """A stream of arrivals, each of which moves the server."""
