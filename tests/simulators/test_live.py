@@ -5,13 +5,15 @@ import warnings
 import families
 import numpy as np
 import pytest
-from families import METHODS, cluster, costs_for, least_squares
+from families import METHODS, cluster, costs_for, least_squares, listed
 
+from compressors import TopK
 from dopt.costs import Costs
 from dopt.errors import ConfigurationError
-from dopt.methods import AsynchronousSGD, MinibatchSGD
+from dopt.methods import EF21PP, AsynchronousSGD, MinibatchSGD
 from dopt.replay import replay
 from dopt.replay.plain import plain_replay
+from simulators import timeline
 
 
 pytestmark = pytest.mark.ray
@@ -51,8 +53,8 @@ def live():
     ray.shutdown()
 
 
-def check(problem, method, costs, schedule, models, seed):
-    """Both replays give the live models, and the schedule has counted what travelled."""
+def check(problem, method, schedule, models, seed):
+    """Both replays give the live models, and all gradients are counted."""
     again = plain_replay(problem, method, schedule, seed=seed)
     np.testing.assert_array_equal(np.stack(again), np.stack(models))
     fused = replay(problem, method, schedule, seeds=[seed])
@@ -60,28 +62,62 @@ def check(problem, method, costs, schedule, models, seed):
     values = [float(problem.value(x)) for x in models]
     np.testing.assert_allclose(fused.value[0, 0], values, rtol=1e-12)
     assert min(values) < 0.9 * values[0]
+    assert schedule.steps.gradients[-1] == schedule.arrivals.gradients.sum()
+    assert np.all(np.diff(schedule.steps.tick) > 0)
 
+
+def check_dense_bits(costs, schedule):
+    """Every message and every model was sent whole."""
     rows, steps = schedule.arrivals, schedule.steps
-    sizes = np.where(rows.dense, costs.dense_bits, costs.message_bits)
-    assert steps.bits_up[-1] == rows.messages @ sizes
-    assert steps.gradients[-1] == rows.gradients.sum()
+    assert steps.bits_up[-1] == rows.messages.sum() * costs.dense_bits
     read = len(set(zip(rows.worker.tolist(), rows.version.tolist(), strict=True)))
     assert read <= steps.bits_down[-1] / costs.dense_bits <= costs.n * (schedule.K + 1)
-    assert np.all(np.diff(steps.tick) > 0)
 
 
-@pytest.mark.parametrize("name", ["minibatch", "rennala-stop", "ef21", "marina"])
+@pytest.mark.parametrize(
+    "name",
+    ["minibatch", "ef21", "marina", "marina-correlated", "ef21-p", "power-sgd"],
+)
 def test_replaying_what_was_lived_gives_the_live_models(name, live):
     problem = least_squares(n=2)
-    method = METHODS[name](problem.d, 2)
+    check_rounds(problem, METHODS[name](problem.d, 2), live)
+
+
+def test_replaying_lived_rounds_of_sampled_workers(live):
+    problem = least_squares(n=2)
+    schedule = check_rounds(problem, EF21PP(0.1, TopK(4), participants=1), live)
+    assert len(schedule.arrivals.worker) == STEPS + 1
+    assert set(schedule.arrivals.worker[2:].tolist()) == {0, 1}
+
+
+def check_rounds(problem, method, live):
+    """Rounds are the same live and in virtual time, up to how long they take."""
     costs = costs_for(method, problem, cluster(2))
     schedule, models = live(problem, method, costs, steps=STEPS, seed=3, timeline_seed=1)
     assert schedule.K == STEPS
-    check(problem, method, costs, schedule, models, seed=3)
-    if name == "marina":
-        coins = np.random.default_rng(1).random(STEPS) < method.p
-        coins[0] = True
-        np.testing.assert_array_equal(schedule.arrivals.dense, np.repeat(coins, 2))
+    check(problem, method, schedule, models, seed=3)
+    expected = listed(timeline(method.policy(costs, problem.d), costs, steps=STEPS, seed=1))
+    for column in ("gradients", "bits_up", "bits_down"):
+        np.testing.assert_array_equal(
+            getattr(schedule.steps, column), getattr(expected.steps, column)
+        )
+    order = np.lexsort((schedule.arrivals.worker, schedule.arrivals.step))
+    in_order = np.lexsort((expected.arrivals.worker, expected.arrivals.step))
+    for lived, planned in zip(
+        schedule.arrivals.rows(order), expected.arrivals.rows(in_order), strict=True
+    ):
+        np.testing.assert_array_equal(lived, planned)
+    return schedule
+
+
+def test_replaying_lived_batches_of_fresh_gradients(live):
+    problem = least_squares(n=2)
+    method = METHODS["rennala-stop"](problem.d, 2)
+    costs = costs_for(method, problem, cluster(2))
+    schedule, models = live(problem, method, costs, steps=STEPS, seed=3)
+    assert schedule.K == STEPS
+    check(problem, method, schedule, models, seed=3)
+    check_dense_bits(costs, schedule)
 
 
 def test_a_slower_worker_answers_less_often(live):
@@ -89,7 +125,8 @@ def test_a_slower_worker_answers_less_often(live):
     costs = Costs(np.array([1.0, 3.0]), nothing, nothing, nothing, 1, 64 * problem.d)
     method = AsynchronousSGD(0.05)
     schedule, models = live(problem, method, costs, steps=48, seconds_scale=0.08)
-    check(problem, method, costs, schedule, models, seed=0)
+    check(problem, method, schedule, models, seed=0)
+    check_dense_bits(costs, schedule)
     # The first jobs also compile.
     worker = schedule.arrivals.worker[16:]
     assert 2 < np.sum(worker == 0) / np.sum(worker == 1) < 4.5
