@@ -13,7 +13,7 @@ from jaxtyping import Float64, Int64, Shaped
 from dopt.errors import ConfigurationError
 
 
-Parts = Sequence[Int64[np.ndarray, " m_i"]]
+Parts = Sequence[Int64[np.ndarray, " _"]]
 """The samples of each worker, ascending; workers may have different numbers of them."""
 
 _STREAM = 0x5EED

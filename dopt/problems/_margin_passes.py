@@ -78,8 +78,8 @@ def _rights(problem: Any, xs: Float[Array, "k d"]) -> Float[Array, " k"]:
     """How many samples each model has on the right side."""
 
     def part(rows: Rows, labels: Array, shares: Array) -> Array:
-        right = (labels[..., None] * rows.margins(xs) > 0) & (shares > 0)[..., None]
-        return jnp.sum(right, axis=(0, 1), dtype=xs.dtype)
+        right = (rows.margins(xs) > 0) == (labels > 0)[..., None]
+        return jnp.sum(right & (shares > 0)[..., None], axis=(0, 1), dtype=xs.dtype)
 
     return _sum(problem, xs, part, problem.shares)
 

@@ -36,6 +36,9 @@ def combined(weights: Float[Array, " S"], a: Float[Array, "S d"]) -> Float[Array
 @combined.def_vmap
 def _product(size: int, mapped: list[bool], *operands: Array) -> tuple[Array, bool]:
     """What is mapped over becomes an axis of the product."""
+    if not any(mapped):
+        # Forward differentiation asks so where tangents alone are mapped over.
+        return jnp.matmul(*operands), False
     axes = [0 if yes else None for yes in mapped]
     return jax.vmap(jnp.matmul, in_axes=axes)(*operands), True
 

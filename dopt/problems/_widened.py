@@ -36,6 +36,9 @@ def widened(many: Many) -> Callable[..., Array]:
         @mapped.def_vmap
         def over(size: int, batched: Any, leaves: list[Array], *lists: Array) -> tuple[Array, bool]:
             longer = [q for q, yes in enumerate(batched[1:]) if yes]
+            if not longer and not any(batched[0]):
+                # Forward differentiation asks so where tangents alone are mapped over.
+                return plain(leaves, *lists), False
             if len(longer) != 1 or any(batched[0]):
                 axes = jax.tree.map(lambda yes: 0 if yes else None, tuple(batched))
                 return jax.vmap(plain, in_axes=axes)(leaves, *lists), True

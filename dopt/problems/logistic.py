@@ -86,7 +86,7 @@ class LogisticRegression(Problem):
         labels: Float[np.ndarray, " labels"],
         *,
         n: int | None = None,
-        parts: Sequence[Int64[np.ndarray, " m_i"]] | None = None,
+        parts: Sequence[Int64[np.ndarray, " _"]] | None = None,
         batch: int | None = 1,
         loss: MarginLoss = _LOG_LOSS,
         l2: float = 0.0,
@@ -138,7 +138,7 @@ class LogisticRegression(Problem):
         samples: Samples,
         *,
         n: int | None = None,
-        parts: Sequence[Int64[np.ndarray, " m_i"]] | None = None,
+        parts: Sequence[Int64[np.ndarray, " _"]] | None = None,
         batch: int | None = 1,
         loss: MarginLoss = _LOG_LOSS,
         l2: float = 0.0,
@@ -182,7 +182,7 @@ class LogisticRegression(Problem):
         labels: Float[np.ndarray, " N"],
         *,
         row_bytes: int,
-        cut: tuple[int | None, Sequence[Int64[np.ndarray, " m_i"]] | None],
+        cut: tuple[int | None, Sequence[Int64[np.ndarray, " _"]] | None],
         **others: Any,
     ) -> "LogisticRegression":
         """Divides the samples into tiles, whose rows `rows` makes."""
@@ -257,7 +257,7 @@ class LogisticRegression(Problem):
         return both[0] + self.regularizer.value(x), both[1:] + self.regularizer.grad(x)
 
     def accuracy(self, x: Float[Array, " d"]) -> Float[Array, ""]:
-        """The share of all samples with b⟨a, x⟩ > 0, each counted once."""
+        """The share of all samples where ⟨a, x⟩ > 0 says whether b = 1, each counted once."""
         return rights(self, x) / jnp.sum(self.sizes).astype(x.dtype)
 
     def local_grad(self, x: Float[Array, " d"], worker: Int[Array, ""]) -> Float[Array, " d"]:
