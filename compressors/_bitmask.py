@@ -8,15 +8,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, UInt32
 
+from compressors.kernels.pack import pack
+
 
 WORD = 32
 
 
 def to_words(mask: Bool[Array, " d"]) -> UInt32[Array, " words"]:
     """The mask, ⌈d/32⌉ words; the bits beyond d are zero."""
-    rows = jnp.pad(mask, (0, -mask.shape[0] % WORD)).reshape(-1, WORD)
-    bits = jnp.uint32(1) << jnp.arange(WORD, dtype=jnp.uint32)
-    return jnp.where(rows, bits, jnp.uint32(0)).sum(axis=1, dtype=jnp.uint32)
+    return pack(mask.astype(jnp.uint8), 1, layout="sequential")
 
 
 def count(words: UInt32[Array, " words"]) -> Int[Array, ""]:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from compressors._base import Message
 from compressors._dtype import wide
 from compressors._float import largest, quotient
-from compressors.kernels.pack import pack, unpack
+from compressors.kernels.pack import code_dtype, pack, unpack
 
 
 @jax.tree_util.register_dataclass
@@ -73,7 +73,7 @@ def pack_levels(code: Levels, s: int) -> Message:
 
     The words hold level + s, in `level_bits(s)` bits each.
     """
-    shifted = (code.levels.astype(jnp.int32) + s).astype(jnp.uint32)
+    shifted = (code.levels.astype(jnp.int32) + s).astype(code_dtype(level_bits(s)))
     words = pack(shifted, level_bits(s))
     return {"norm": code.norm, "words": words, "dtype": jnp.zeros(0, code.dtype)}
 

@@ -88,7 +88,7 @@ class Member(Compressor):
 
         The empty array costs nothing: its dtype tells the receiver that of the vector.
         """
-        words = pack(code.levels.astype(jnp.uint32), self._bits())
+        words = pack(code.levels, self._bits())
         return {"levels": words, "scale": code.scale, "dtype": jnp.zeros(0, code.dtype)}
 
     def unpack(self, message: Message, *, key: PRNGKeyArray, d: int) -> Quantized:

@@ -37,13 +37,17 @@ def index_bits(d: int) -> int:
 
 
 def pack_indices(indices: Int[Array, " K"], d: int) -> UInt32[Array, " words"]:
-    """K indices below d in ⌈K·index_bits(d)/32⌉ words."""
-    return pack(indices.astype(jnp.uint32), index_bits(d))
+    """K indices below d in ⌈K·index_bits(d)/32⌉ words.
+
+    The layout is sequential, so that the first indices are in the first words and a message can be
+    cut short.
+    """
+    return pack(indices.astype(jnp.uint32), index_bits(d), layout="sequential")
 
 
 def unpack_indices(words: UInt32[Array, " words"], K: int, d: int) -> Int[Array, " K"]:
     """The inverse of `pack_indices`, int32."""
-    return unpack(words, index_bits(d), K).astype(jnp.int32)
+    return unpack(words, index_bits(d), K, layout="sequential").astype(jnp.int32)
 
 
 def check_kept(name: str, K: int, d: int) -> None:

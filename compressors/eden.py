@@ -90,13 +90,13 @@ class _RotatedGrid(Compressor):
 
     def pack(self, code: Rotated) -> Message:
         """`{"scale", "words"}`, and "dtype": an empty array that has the dtype of the vector."""
-        words = pack(code.levels.astype(jnp.uint32), self.bits)
+        words = pack(code.levels, self.bits)
         return {"scale": code.scale, "words": words, "dtype": jnp.zeros(0, code.dtype)}
 
     def unpack(self, message: Message, *, key: PRNGKeyArray, d: int) -> Rotated:
         """The code, with the seed of `key`."""
         self.check(d)
-        levels = unpack(message["words"], self.bits, self._size(d)).astype(jnp.uint8)
+        levels = unpack(message["words"], self.bits, self._size(d))
         return Rotated(levels, message["scale"], seed_of(key), d, message["dtype"].dtype)
 
     def payload_bits(self, d: int, dtype: Any) -> int:

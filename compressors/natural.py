@@ -82,7 +82,7 @@ class NaturalCompression(Unbiased):
 
     def pack(self, code: Powers) -> Message:
         """`{"words"}`, and "dtype": an empty array that has the dtype of the vector."""
-        words = pack(code.codes.astype(jnp.uint32), _code_bits(code.dtype))
+        words = pack(code.codes, _code_bits(code.dtype))
         return {"words": words, "dtype": jnp.zeros(0, code.dtype)}
 
     def unpack(self, message: Message, *, key: PRNGKeyArray, d: int) -> Powers:

@@ -57,7 +57,7 @@ class ScaledSign(Contractive):
 
     def pack(self, code: Signs) -> Message:
         """`{"scale", "words"}`, and "dtype": an empty array that has the dtype of the vector."""
-        words = pack(code.negative.astype(jnp.uint32), 1)
+        words = pack(code.negative.astype(jnp.uint8), 1)
         return {"scale": code.scale, "words": words, "dtype": jnp.zeros(0, code.dtype)}
 
     def unpack(self, message: Message, *, key: PRNGKeyArray, d: int) -> Signs:
@@ -120,7 +120,7 @@ class Sign(Compressor):
     def pack(self, code: Signs) -> Message:
         """`{"state", "words"}`, and "dtype": an empty array that has the dtype of the vector."""
         state = jnp.where(jnp.isnan(code.scale), 2, code.scale).astype(jnp.uint8)
-        words = pack(code.negative.astype(jnp.uint32), 1)
+        words = pack(code.negative.astype(jnp.uint8), 1)
         return {"state": state, "words": words, "dtype": jnp.zeros(0, code.dtype)}
 
     def unpack(self, message: Message, *, key: PRNGKeyArray, d: int) -> Signs:

@@ -5,9 +5,12 @@ the package absl-py, which JAX does not bring along.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Shaped
 
 
 MIN_CAPABILITY = 9.0
@@ -42,3 +45,48 @@ def check_installed() -> None:
                 f"{jax.devices()[0].device_kind} with {capability}: take the backend 'triton' or "
                 "'xla'"
             )
+
+
+def call(
+    body: Callable[..., None],
+    *arrays: Shaped[Array, "..."],
+    out: jax.ShapeDtypeStruct,
+    grid: tuple[int, int],
+    interpret: bool = False,
+) -> Shaped[Array, "..."]:
+    """Runs `body(block, row, *array_refs, out_ref)` for each (block, row) of the grid.
+
+    The references are to global memory; one warpgroup of 128 threads runs the body.
+    """
+    lowering = module()
+
+    def kernel(*refs: Any) -> None:
+        body(
+            jnp.asarray(jax.lax.axis_index("block"), jnp.int32),
+            jnp.asarray(jax.lax.axis_index("row"), jnp.int32),
+            *refs,
+        )
+
+    options = {"interpret": lowering.InterpretGPUParams()} if interpret else {}
+    launch = lowering.kernel(
+        kernel, out_type=out, grid=grid, grid_names=("block", "row"), **options
+    )
+    return launch(*arrays)
+
+
+def check_blocks(name: str, length: int, block: int) -> None:
+    """Raises `NotImplementedError` unless blocks divide the length: there are no masks here."""
+    if length % block or not length:
+        raise NotImplementedError(
+            f"the Mosaic GPU form of {name} works on whole blocks: lanes of a multiple of {block} "
+            f"entries, not {length}; take the backend 'triton' or 'xla'"
+        )
+
+
+def check_offsets(name: str, *sizes: int) -> None:
+    """Raises `NotImplementedError` for an array with more entries than 32-bit indices reach."""
+    if max(sizes) >= 2**31:
+        raise NotImplementedError(
+            f"the Mosaic GPU form of {name} indexes with 32 bits: arrays of fewer than 2147483648 "
+            f"entries, not {max(sizes)}; take the backend 'xla'"
+        )

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
+from packing import read_planar
 
 from compressors import CorrelatedQuantization, IndependentQuantization
 from compressors.kernels.hadamard import padded_size, rotate
@@ -258,17 +259,12 @@ def test_rotated_vectors_are_those_at_plus_or_minus_the_largest():
     np.testing.assert_allclose(scales.pop(), np.abs(np.asarray(z)).max(), rtol=1e-14)
 
 
-def read_bits(words, bits, count):
-    stream = sum(int(word) << (32 * i) for i, word in enumerate(np.asarray(words)))
-    return [stream >> (bits * i) & ((1 << bits) - 1) for i in range(count)]
-
-
 @pytest.mark.parametrize(("k", "bits"), [(2, 1), (3, 2), (5, 3), (300, 9)])
 def test_an_independent_reader_decodes_the_message(k, bits):
     d, x = 21, np.random.default_rng(4).normal(size=21)
     member = IndependentQuantization(k).member(coin=KEY, rank=0, n=4)
     message = member.encode(jnp.asarray(x), key=KEY)
-    levels = np.array(read_bits(message["levels"], bits, d))
+    levels = np.array(read_planar(message["levels"], bits, d))
     r = float(message["scale"])
     np.testing.assert_allclose(r, np.linalg.norm(x), rtol=1e-14)
     expected = r * (2 * levels / (k - 1) - 1)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packing import read_planar
 
 from compressors import RandomDithering, dithering
 from compressors._levels import norm
@@ -102,8 +103,7 @@ def test_words_hold_level_plus_s(s, bits):
     x = jax.random.normal(KEY, (37,), jnp.float32)
     code = RandomDithering(s).compress(x, key=KEY)
     message = RandomDithering(s).pack(code)
-    stream = sum(word << 32 * i for i, word in enumerate(message["words"].tolist()))
-    levels = [(stream >> bits * j) % 2**bits - s for j in range(37)]
+    levels = [level - s for level in read_planar(message["words"], bits, 37)]
     assert levels == code.levels.tolist()
     assert message["norm"].dtype == jnp.float32
     assert RandomDithering(s).payload_bits(37, jnp.float32) == 37 * bits + 32

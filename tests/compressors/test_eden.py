@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.linalg
+from packing import read_planar
 
 from compressors import EDEN, AsymptoticallyUnbiased, Unbiased, UniformEDEN
 from compressors._gaussian_grid import lloyd_max
@@ -132,17 +133,12 @@ def test_the_uniform_form_is_unbiased_where_the_other_is_not():
     assert (np.abs(sample.mean(axis=0) - x) <= 5 * error).all()
 
 
-def read_bits(words, bits, count):
-    stream = sum(int(word) << (32 * i) for i, word in enumerate(np.asarray(words)))
-    return [stream >> (bits * i) & ((1 << bits) - 1) for i in range(count)]
-
-
 @pytest.mark.parametrize(("compressor", "p"), [(EDEN(3), 32), (UniformEDEN(3), 21)])
 def test_an_independent_reader_decodes_the_message(compressor, p):
     d = 21
     x = jax.random.normal(KEY, (d,))
     message = compressor.encode(x, key=KEY)
-    q = lloyd_max(3).points[read_bits(message["words"], 3, p)]
+    q = lloyd_max(3).points[read_planar(message["words"], 3, p)]
     decoded = np.asarray(compressor.decode(message, key=KEY, d=d))
     if p == d:
         size = float(message["scale"]) * np.linalg.norm(q)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packing import read_planar
 
 from compressors import NaturalCompression, NaturalDithering, natural
 
@@ -74,11 +75,9 @@ def test_powers_of_two_and_what_is_no_number_stay():
 def test_words_hold_sign_and_exponent(dtype, bits):
     x = jax.random.normal(KEY, (45,)).astype(dtype)
     message = NATURAL.encode(x, key=KEY)
-    stream = sum(word << 32 * i for i, word in enumerate(message["words"].tolist()))
     bias = 2 ** (bits - 2) - 1
     decoded = []
-    for j in range(45):
-        code = (stream >> bits * j) % 2**bits
+    for code in read_planar(message["words"], bits, 45):
         sign, exponent = divmod(code, 2 ** (bits - 1))
         decoded.append((-1) ** sign * 2.0 ** (exponent - bias))
     assert decoded == NATURAL.decode(message, key=KEY, d=45).astype(jnp.float64).tolist()

@@ -3,7 +3,7 @@
 from jaxtyping import Array, UInt, UInt32
 
 from compressors.kernels.backend import Backend, Form, Operation, run
-from compressors.kernels.pack import kernel, reference
+from compressors.kernels.pack import kernel, mosaic_form, reference
 from compressors.kernels.pack.layout import Layout, check_bits, words_of
 
 
@@ -13,6 +13,7 @@ PACK = Operation(
     {
         "xla": Form(reference.pack),
         "triton": Form(kernel.pack, kernel.check_pack),
+        "mosaic": Form(mosaic_form.pack, mosaic_form.check_pack),
         "interpret": Form(kernel.pack_interpreted, kernel.check_pack),
     },
 )
@@ -22,6 +23,7 @@ UNPACK = Operation(
     {
         "xla": Form(reference.unpack),
         "triton": Form(kernel.unpack, kernel.check_unpack),
+        "mosaic": Form(mosaic_form.unpack, mosaic_form.check_unpack),
         "interpret": Form(kernel.unpack_interpreted, kernel.check_unpack),
     },
 )

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int32, UInt32
 from compressors.kernels.backend import Backend, Form, Operation, run
 from compressors.kernels.hash import Word
 from compressors.kernels.pack import words_of
-from compressors.kernels.quantize_pack import kernel, reference
+from compressors.kernels.quantize_pack import kernel, mosaic_form, reference
 from compressors.kernels.quantize_pack.dither import SHARERS
 from compressors.kernels.quantize_pack.grids import Grid
 from compressors.kernels.quantize_pack.scales import scales
@@ -22,6 +22,7 @@ QUANTIZE_PACK = Operation(
     {
         "xla": Form(reference.quantize_pack),
         "triton": Form(kernel.quantize_pack, kernel.check_quantize),
+        "mosaic": Form(mosaic_form.quantize_pack, mosaic_form.check_quantize),
         "interpret": Form(kernel.quantize_interpreted, kernel.check_quantize),
     },
 )
@@ -31,6 +32,7 @@ UNPACK_DEQUANTIZE = Operation(
     {
         "xla": Form(reference.unpack_dequantize),
         "triton": Form(kernel.unpack_dequantize, kernel.check_dequantize),
+        "mosaic": Form(mosaic_form.unpack_dequantize, mosaic_form.check_dequantize),
         "interpret": Form(kernel.dequantize_interpreted, kernel.check_dequantize),
     },
 )

@@ -6,8 +6,8 @@ compiler may contract to one operation with one rounding, so that codes are the 
 
 Rounding is one formula. The position on the grid, cut off at 2^−F, is a fixed-point number; F bits
 of a random word are added to it, and the fraction is dropped. That is unbiased, but for the cut: a
-mean is low by less than 2^−F of a step, with F ≥ 23. The constant `HALF` in place of a random word
-rounds to the nearest point, and up where two are equally near.
+mean is too near to zero by less than 2^−F of a step, with F ≥ 23. The constant `HALF` in place of a
+random word rounds to the nearest point, and up where two are equally near.
 
 A NaN is rounded as zero is, and infinities are clipped: a scale that was computed from the vector
 carries them to the decoder. Scales and their reciprocals must be normal float32 numbers; where a
@@ -246,8 +246,8 @@ def _clipped(
 def _rounded(
     y: Float32[Array, "*S"], fraction: int, word: UInt32[Array, "..."]
 ) -> Int32[Array, "*S"]:
-    """⌊(⌊y·2^F⌋ + F bits of the word)/2^F⌋."""
-    fixed = jnp.floor(y * 2.0**fraction).astype(jnp.int32)
+    """⌊([y·2^F] + F bits of the word)/2^F⌋, where [·] drops what is behind the point."""
+    fixed = (y * 2.0**fraction).astype(jnp.int32)
     return (fixed + (word >> (32 - fraction)).astype(jnp.int32)) >> fraction
 
 

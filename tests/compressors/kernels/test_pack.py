@@ -9,39 +9,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lowering import lower
+from packing import write_planar, write_sequential
 
 from compressors.kernels.backend import chosen
 from compressors.kernels.pack import pack, unpack, words_of
 from compressors.kernels.pack.api import PACK
 
 
-def sequential(codes, bits):
-    """The stream as one big integer, cut into 32-bit digits."""
-    stream = sum(code << (i * bits) for i, code in enumerate(codes))
-    return [(stream >> (32 * w)) % 2**32 for w in range(-(-len(codes) * bits // 32))]
-
-
-def plane(codes, bits):
-    """Byte m holds the codes m + j·B; of 8 bits and more the codes are the stream."""
-    if bits >= 8:
-        return sequential(codes, bits)
-    size = 4 * -(-len(codes) * bits // 32)
-    data = [sum(code << (bits * j) for j, code in enumerate(codes[m::size])) for m in range(size)]
-    return np.asarray(data, np.uint8).view("<u4").tolist()
-
-
-def planar(codes, bits):
-    pieces = [1 << i for i in range(5, -1, -1) if bits >> i & 1]
-    if len(pieces) == 1:
-        return plane(codes, bits)
-    whole, words, low = len(codes) // 32 * 32, [], 0
-    for piece in pieces:
-        words += plane([code >> low & (1 << piece) - 1 for code in codes[:whole]], piece)
-        low += piece
-    return words + sequential(codes[whole:], bits)
-
-
-ORACLES = {"sequential": sequential, "planar": planar}
+ORACLES = {"sequential": write_sequential, "planar": write_planar}
 
 
 @st.composite
@@ -153,8 +128,8 @@ def test_what_the_kernels_do_not_serve_is_refused_by_them_alone(monkeypatch):
     ]:
         with pytest.raises(NotImplementedError, match=f"the kernel of pack {sentence}"):
             pack(codes, bits, layout=layout, backend="interpret")
+        words = jnp.zeros(words_of(70, bits), jnp.uint32)
         with pytest.raises(NotImplementedError, match=f"the kernel of unpack {sentence}"):
-            words = jnp.zeros(words_of(70, bits), jnp.uint32)
             unpack(words, bits, 70, layout=layout, backend="triton")
         monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
         assert chosen(PACK, "auto", codes, bits, layout) == "xla"
