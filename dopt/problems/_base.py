@@ -1,13 +1,14 @@
 """What a problem is: f(x), its gradients, its noise, and the constants that theory asks for."""
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Float, Int, Int64, Key, PRNGKeyArray
 
 from compressors import Constant
 from dopt.errors import ConfigurationError
@@ -66,8 +67,10 @@ class Problem(abc.ABC):
         params: Any,
         data: Any,
         *,
-        batch: int = 1,
+        batch: int | None = 1,
         n: int | None = None,
+        parts: Sequence[Int64[np.ndarray, " _"]] | None = None,
+        right: Callable[[Any, Any], Float[Array, ""]] | None = None,
         constants: Constants | None = None,
     ) -> "Problem":
         """A user's own loss, parameters and data as a problem; see `dopt.problems.from_loss`."""
@@ -75,7 +78,9 @@ class Problem(abc.ABC):
         from dopt.problems.from_loss import from_loss
 
         known = Constants() if constants is None else constants
-        return from_loss(loss, params, data, batch=batch, n=n, constants=known)
+        return from_loss(
+            loss, params, data, batch=batch, n=n, parts=parts, right=right, constants=known
+        )
 
     @property
     @abc.abstractmethod
