@@ -25,14 +25,14 @@ class Shares(NamedTuple):
     bits: int
 
     @property
-    def count(self) -> int:
+    def number(self) -> int:
         """S, the number of shares."""
         return BYTE // pieces(self.bits)[-1]
 
     @property
     def span(self) -> int:
         """Codes of a share."""
-        return self.codes // self.count
+        return self.codes // self.number
 
     @property
     def row_bytes(self) -> int:
@@ -50,5 +50,5 @@ class Shares(NamedTuple):
 
     def place(self, plane: Plane, share: int) -> tuple[int, int]:
         """Where a share lies in a plane: its first byte, and its lowest bit in every byte."""
-        spans = self.count * plane.width // BYTE
+        spans = self.number * plane.width // BYTE
         return plane.start + share % spans * self.span, share // spans * plane.width

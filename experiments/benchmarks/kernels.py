@@ -10,6 +10,7 @@ It needs JAX, numpy, scipy and jaxtyping alone, and runs without the command too
 """
 
 import argparse
+import importlib
 import json
 import math
 import sys
@@ -187,7 +188,7 @@ def _arrays_alone(job: Job) -> dict[str, Rival]:
         arrays = [np.asarray(array) for array in job.arrays]
         return {"numpy": Rival(partial(job.plain, np, *arrays))}
     try:
-        import cupy
+        cupy = importlib.import_module("cupy")
     except ImportError:
         return {}
     given = [cupy.asarray(np.asarray(array)) for array in job.arrays]

@@ -100,7 +100,7 @@ def check(
             f"the Triton kernel of {NAME} takes up to {VECTORS} rows of {', '.join(DTYPES)}, not "
             f"{m} of {x.dtype}: for more, dequantize once and multiply, or take the backend 'xla'"
         )
-    groups, count = scales.shape[1], Shares(k, bits).count
+    groups, count = scales.shape[1], Shares(k, bits).number
     if k % count or Plan(words.shape[0], k, groups, bits).depth < LEAST_DEPTH:
         raise NotImplementedError(
             f"the Triton kernel of {NAME} takes groups of multiples of {LEAST_DEPTH} weights, and "
@@ -125,13 +125,13 @@ def run(
     shares, depth = plan.shares, plan.depth
     columns = jnp.pad(x, ((0, VECTORS - m), (0, 0))).T
     sums = jnp.sum(columns.astype(jnp.float32).reshape(-1, depth, VECTORS), axis=1)
-    optional = [] if zeros is None else [zeros.reshape(-1), sums.reshape(-1)]
-    optional += [] if table is None else [table.astype(x.dtype)]
+    data = jax.lax.bitcast_convert_type(words, jnp.uint8)
+    arrays = {"bytes": data, "x": columns, "scales": scales}
+    arrays |= {} if zeros is None else {"zeros": zeros, "sums": sums}
+    arrays |= {} if table is None else {"table": table.astype(x.dtype)}
 
-    def kernel(bytes_ref, x_ref, scales_ref, *refs) -> None:  # type: ignore[no-untyped-def]
-        out_ref, given = refs[-1], list(refs[:-1])
-        zeros_ref, sums_ref = (given.pop(0), given.pop(0)) if zeros is not None else (None, None)
-        table_ref = given[0] if given else None
+    def kernel(*refs: Any) -> None:
+        ref, out_ref = dict(zip(arrays, refs, strict=False)), refs[-1]
         row = triton.program(0) * ROWS + jnp.arange(ROWS, dtype=jnp.int32)[:, None]
         inside, part = row < out, triton.program(1)
         along = jnp.arange(depth, dtype=jnp.int32)
@@ -140,29 +140,28 @@ def run(
         def one(i: Array, total: Array) -> Array:
             first = (part * plan.steps + i) * depth
             loaded: dict[int, Array] = {}
-            for share in range(shares.count):
+            for share in range(shares.number):
                 code = jnp.zeros((ROWS, depth), jnp.uint32)
                 for plane in shares.planes:
                     start, bit = shares.place(plane, share)
                     if start not in loaded:
                         at = row * shares.row_bytes + start + first + along[None, :]
                         mask = jnp.broadcast_to(inside, at.shape)
-                        loaded[start] = triton.load(bytes_ref, at, mask).astype(jnp.uint32)
+                        loaded[start] = triton.load(ref["bytes"], at, mask).astype(jnp.uint32)
                     piece = (loaded[start] >> bit) & jnp.uint32((1 << plane.width) - 1)
                     code |= piece << plane.low
                 place = share * shares.span + first
-                weights = (
-                    _floats(code, bits, x.dtype)
-                    if table_ref is None
-                    else table_ref[code.astype(jnp.int32)]
-                )
-                vectors = x_ref[(place + along[:, None]) * VECTORS + vector]
-                product = _dot(weights, vectors)
+                if table is None:
+                    weights = _floats(code, bits, x.dtype)
+                else:
+                    weights = ref["table"][code.astype(jnp.int32)]
+                product = _dot(weights, ref["x"][(place + along[:, None]) * VECTORS + vector])
                 at = row * groups + place // (k // groups)
-                if zeros_ref is not None:
-                    zero = triton.load(zeros_ref, at, inside).astype(jnp.float32)
-                    product = product - zero * sums_ref[place // depth * VECTORS + vector]
-                total = total + triton.load(scales_ref, at, inside).astype(jnp.float32) * product
+                if zeros is not None:
+                    zero = triton.load(ref["zeros"], at, inside).astype(jnp.float32)
+                    product = product - zero * ref["sums"][place // depth * VECTORS + vector]
+                scale = triton.load(ref["scales"], at, inside).astype(jnp.float32)
+                total = total + scale * product
             return total
 
         steps = jnp.int32(plan.steps)
@@ -172,8 +171,7 @@ def run(
 
     partial_sums = triton.call(
         kernel,
-        *(jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(-1), columns.reshape(-1)),
-        *(scales.reshape(-1), *optional),
+        *(array.reshape(-1) for array in arrays.values()),
         out=jax.ShapeDtypeStruct((plan.parts * out * m,), jnp.float32),
         grid=(-(-out // ROWS), plan.parts),
         interpret=interpret,

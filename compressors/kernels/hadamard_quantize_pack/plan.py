@@ -45,7 +45,7 @@ class Plan(NamedTuple):
 
     def check(self, name: str) -> None:
         """Raises `NotImplementedError` unless shares of a row are whole tiles."""
-        multiple = self.shares.count * self.tile_codes * self.p
+        multiple = self.shares.number * self.tile_codes * self.p
         if self.d % multiple:
             raise NotImplementedError(
                 f"the Triton kernel of {name} takes rows of multiples of {multiple} numbers where "

@@ -74,7 +74,7 @@ def encode(
         left, right = tile.load(left_ref, right_ref, plan.width)
         place, number, byte, block = _offsets(plan)
         found: dict[int, Array] = {}
-        for share in range(shares.count):
+        for share in range(shares.number):
             first = (share * shares.span + step * plan.tile_codes) * p
             values = x_ref[row * d + first + number].astype(jnp.float32)
             power = power_below(_per_block(jnp.max, jnp.abs(values), plan))
@@ -138,7 +138,7 @@ def decode(
         left, right = tile.load(left_ref, right_ref, plan.width)
         place, number, byte, block = _offsets(plan)
         loaded: dict[int, Array] = {}
-        for share in range(shares.count):
+        for share in range(shares.number):
             first = (share * shares.span + step * plan.tile_codes) * p
             codes = jnp.zeros(byte.shape, jnp.int32)
             for plane in shares.planes:
