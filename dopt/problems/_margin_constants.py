@@ -21,7 +21,7 @@ Where rows and features are both more than `LARGEST_GRAM`, λ is Lanczos' and la
 
 from dataclasses import replace
 from math import sqrt
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -56,13 +56,18 @@ class Spectrum(NamedTuple):
     exact: bool
     """Whether no eigenvalue is Lanczos'."""
 
+    @property
+    def kind(self) -> Literal["bound", "estimate"]:
+        """What constants made of them are."""
+        return "bound" if self.exact else "estimate"
+
 
 def margin_constants(problem: Any) -> Constants:
     """All constants of a `LogisticRegression`."""
     known = problem.spectrum
     steep, (low, high) = problem.loss.steepest, problem.loss.curvature
     floor = problem.regularizer.curvature[0]
-    kind = "bound" if known.exact else "estimate"
+    kind = known.kind
     note = f"phi'' <= {high:.5g}" if known.exact else "Lanczos' eigenvalues"
     plus = Constant(_root_mean_square(known.smoothness), kind, "the mean of the squares of L_i")
     variance = steep**2 * float(known.mean_squares.max())
@@ -70,7 +75,7 @@ def margin_constants(problem: Any) -> Constants:
         L=Constant(float(_smoothness(problem, known.top)), kind, note),
         L_max=Constant(float(known.smoothness.max()), kind, note),
         L_plus=plus,
-        L_pm=_hessian_variance(problem, known, kind),
+        L_pm=_hessian_variance(problem, known),
         mu=Constant(floor, "bound", "the ridge alone") if low == 0 and floor > 0 else None,
         sigma2=(
             Constant(0.0, "exact", "exact gradients")
@@ -87,7 +92,7 @@ def weighted_constants(problem: Any, weights: Float[np.ndarray, " n"]) -> Consta
     check_weights(weights, len(known.tops))
     plus = Constant(
         _root_mean_square(known.smoothness / np.sqrt(len(weights) * weights)),
-        "bound" if known.exact else "estimate",
+        known.kind,
         "the mean of the squares of L_i, each over n w_i",
     )
     return replace(problem.constants, L_plus=plus, L_pm=plus)
@@ -125,7 +130,7 @@ def spectrum(problem: Any) -> Spectrum:
     )
 
 
-def _hessian_variance(problem: Any, known: Spectrum, kind: Any) -> Constant:
+def _hessian_variance(problem: Any, known: Spectrum) -> Constant:
     if len(known.tops) == 1:
         return Constant(0.0, "exact", "all workers have the same f")
     low, high = problem.loss.curvature
@@ -134,8 +139,10 @@ def _hessian_variance(problem: Any, known: Spectrum, kind: Any) -> Constant:
     if known.spread is not None:
         middle = (high + low) / 2 * known.spread + (high - low) / 2 * size
     if middle < moments:
-        return Constant(middle, kind, "the middle of the curvatures, and the way to their ends")
-    return Constant(moments, kind, "the second moment of the Hessians of the losses")
+        return Constant(
+            middle, known.kind, "the middle of the curvatures, and the way to their ends"
+        )
+    return Constant(moments, known.kind, "the second moment of the Hessians of the losses")
 
 
 def _smoothness(problem: Any, tops: Any) -> Any:
@@ -145,9 +152,13 @@ def _smoothness(problem: Any, tops: Any) -> Any:
 
 def _spread(parts: list[Any]) -> float:
     """√λ_max(mean G_i² − G²)."""
-    grams = [_gram(part.T) for part in parts]
-    mean = sum(grams) / len(grams)
-    variance = sum(gram @ gram for gram in grams) / len(grams) - mean @ mean
+    d = parts[0].shape[1]
+    mean, square = np.zeros((2, d, d))
+    for part in parts:
+        gram = _gram(part.T)
+        mean += gram / len(parts)
+        square += gram @ gram / len(parts)
+    variance = square - mean @ mean
     return sqrt(max(0.0, float(np.linalg.eigvalsh(variance)[-1])))
 
 

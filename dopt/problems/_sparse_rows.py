@@ -145,11 +145,13 @@ def sparse_rows(samples: Samples, places: Int[np.ndarray, "T B"], dtype: np.dtyp
     row = np.repeat(np.arange(T * B), flat)
     offset = np.arange(len(row)) - np.repeat(np.cumsum(flat) - flat, flat)
     source, target = firsts[places].reshape(-1)[row] + offset, starts.reshape(-1)[row] + offset
-    tables = (np.zeros(T * E, np.int32), np.zeros(T * E, dtype), np.full(T * E, B - 1, np.int32))
+    tables = [np.zeros(T * E, np.int32), np.zeros(T * E, dtype), np.full(T * E, B - 1, np.int32)]
     for table, given in zip(tables, (columns[source], values[source], row % B), strict=True):
         table[target] = given
     return SparseRows(
-        *(jnp.asarray(table.reshape(T, E)) for table in tables),
+        columns=jnp.asarray(tables[0].reshape(T, E)),
+        values=jnp.asarray(tables[1].reshape(T, E)),
+        places=jnp.asarray(tables[2].reshape(T, E)),
         starts=jnp.asarray(starts, jnp.int32),
         lengths=jnp.asarray(lengths, jnp.int32),
         longest=max(1, int(counts.max())),
