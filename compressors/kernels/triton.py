@@ -19,6 +19,7 @@ from jax.experimental import pallas as pl
 from jaxtyping import Array, Bool, Int, Shaped
 
 
+lowering: Any
 try:
     from jax.experimental.pallas import triton as lowering
 except ImportError:

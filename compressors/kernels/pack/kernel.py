@@ -40,7 +40,7 @@ class Part(NamedTuple):
 class Plan(NamedTuple):
     """How many lanes of which length (in words of four codes), and the parts made of them."""
 
-    count: int
+    number: int
     length: int
     parts: tuple[Part, ...]
 
@@ -56,7 +56,8 @@ def plan(k: int, bits: int) -> Plan:
     if len(widths) == 1:
         count = BYTE // bits
         return Plan(count, words_of(k, bits), (Part(bits, 0, 0, tuple(range(count))),))
-    parts, low = [], 0
+    parts: list[Part] = []
+    low = 0
     for width in widths:
         for q in range(width):
             parts.append(Part(width, low, len(parts), tuple(range(q, BYTE, width))))
@@ -67,10 +68,9 @@ def plan(k: int, bits: int) -> Plan:
 def join(lanes: list[UInt32[Array, "..."]], part: Part) -> UInt32[Array, "..."]:
     """A word of a plane from one word of each lane."""
     mask = jnp.uint32(((1 << part.width) - 1) * ALL_BYTES)
-    word = None
-    for i, e in enumerate(part.lanes):
-        share = ((lanes[e] >> part.low) & mask) << (i * part.width)
-        word = share if word is None else word | share
+    word = (lanes[part.lanes[0]] >> part.low) & mask
+    for i, e in enumerate(part.lanes[1:], 1):
+        word |= ((lanes[e] >> part.low) & mask) << (i * part.width)
     return word
 
 
@@ -131,7 +131,7 @@ def pack(
         row, w = triton.program(1), _block()
         lanes = [
             triton.load(view_ref, row * size + e * p.length + w, _inside(w, p.length, size, e))
-            for e in range(p.count)
+            for e in range(p.number)
         ]
         for part in p.parts:
             at = row * out_size + part.part * p.length + w
@@ -166,7 +166,7 @@ def unpack(
             triton.load(words_ref, row * in_size + part.part * p.length + w, w < p.length)
             for part in p.parts
         ]
-        for e in range(p.count):
+        for e in range(p.number):
             at = row * size + e * p.length + w
             triton.store(out_ref, at, split(parts, e, p.parts), _inside(w, p.length, size, e))
 

@@ -38,7 +38,7 @@ def check_lanes(name: str, k: int, bits: int, layout: Layout, block: int = BLOCK
     check_width(name, bits, k, layout)
     if bits < BYTE:
         p = plan(k, bits)
-        mosaic.check_blocks(name, p.length if k == 4 * p.count * p.length else k, block)
+        mosaic.check_blocks(name, p.length if k == 4 * p.number * p.length else k, block)
 
 
 def pack(
@@ -57,7 +57,7 @@ def pack(
 
     def body(block: Array, row: Array, view_ref: Any, out_ref: Any) -> None:
         start = row * size + block * BLOCK
-        lanes = [view_ref[pl.ds(start + e * p.length, BLOCK)] for e in range(p.count)]
+        lanes = [view_ref[pl.ds(start + e * p.length, BLOCK)] for e in range(p.number)]
         start = row * out_size + block * BLOCK
         for part in p.parts:
             out_ref[pl.ds(start + part.part * p.length, BLOCK)] = join(lanes, part)
@@ -86,7 +86,7 @@ def unpack(
         start = row * in_size + block * BLOCK
         parts = [words_ref[pl.ds(start + part.part * p.length, BLOCK)] for part in p.parts]
         start = row * size + block * BLOCK
-        for e in range(p.count):
+        for e in range(p.number):
             out_ref[pl.ds(start + e * p.length, BLOCK)] = split(parts, e, p.parts)
 
     out = jax.ShapeDtypeStruct((count * size,), jnp.uint32)

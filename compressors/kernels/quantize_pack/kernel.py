@@ -62,7 +62,7 @@ def quantize_pack(
 
     def kernel(x_ref: Any, inverse_ref: Any, zero_ref: Any, keys_ref: Any, out_ref: Any) -> None:
         row, w, lanes = triton.program(1), words_here(), []
-        for e in range(p.count):
+        for e in range(p.number):
             column, inside = neighbours(e * p.length + w, w < p.length, k)
             values = triton.load(x_ref, row * k + column, inside).astype(jnp.float32)
             inverse = number(inverse_ref, row, column, inside)
@@ -114,7 +114,7 @@ def unpack_dequantize(
             triton.load(words_ref, row * in_size + part.part * p.length + w, w < p.length)
             for part in p.parts
         ]
-        for e in range(p.count):
+        for e in range(p.number):
             column, inside = neighbours(e * p.length + w, w < p.length, k)
             scale = number(scale_ref, row, column, inside)
             zero = number(zero_ref, row, column, inside)

@@ -67,7 +67,7 @@ def quantize_pack(
         inverse, zero = inverses[0 if one else row], zeros[0 if one else row]
         here = (block * BLOCK).astype(jnp.uint32) + table[...]
         codes = []
-        for e in range(p.count):
+        for e in range(p.number):
             values = x_ref[pl.ds(row * k + e * length + block * BLOCK, BLOCK)]
             word = jnp.full((BLOCK,), HALF, jnp.uint32)
             if seed is not None:
@@ -116,7 +116,7 @@ def unpack_dequantize(
         parts = [
             data[pl.ds(start + part.part * length, BLOCK)].astype(jnp.uint32) for part in p.parts
         ]
-        for e in range(p.count):
+        for e in range(p.number):
             code = jnp.zeros((BLOCK,), jnp.uint32)
             for byte, part in zip(parts, p.parts, strict=True):
                 if e in part.lanes:

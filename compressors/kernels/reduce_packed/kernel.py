@@ -49,7 +49,7 @@ def reduce_packed(
 
     def kernel(words_ref: Any, scale_ref: Any, zero_ref: Any, out_ref: Any) -> None:
         w = words_here()
-        places = [neighbours(e * p.length + w, w < p.length, k) for e in range(p.count)]
+        places = [neighbours(e * p.length + w, w < p.length, k) for e in range(p.number)]
 
         def add(i: Array, totals: tuple[Array, ...]) -> tuple[Array, ...]:
             parts = [

@@ -12,7 +12,7 @@ from compressors.kernels.hash import hash_words
 
 
 COUNT = 100_000
-SEEDS = [(0, 0), (1, 0), (0, 1), (2**32 - 1, 2**32 - 1), (0x13198A2E, 0x03707344)]
+SEEDS = [(0, 0), (1, 0), (0, 1), (0x13198A2E, 0x03707344)]
 
 
 def seed_of(seed):

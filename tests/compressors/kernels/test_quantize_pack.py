@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,6 @@ from compressors.kernels.quantize_pack import (
     quantize_pack,
     unpack_dequantize,
 )
-from compressors.kernels.quantize_pack.api import QUANTIZE_PACK
 from compressors.kernels.quantize_pack.scales import scales
 
 
@@ -103,7 +103,7 @@ def points(grid, zero):
 
 def test_codes_are_the_nearest_points_and_decode_to_them(case):
     words = quantized(case)
-    rows = np.asarray(words).reshape(-1, words.shape[-1])
+    rows = np.asarray(words).reshape(math.prod(case.shape[:-1]), words.shape[-1])
     codes = [read_planar(row, case.grid.bits, case.shape[-1]) for row in rows]
     codes = np.asarray(codes, np.int64).reshape(case.shape)
     grid, scale = points(case.grid, 3), case.spread(case.scales).astype(np.float64)
@@ -180,10 +180,9 @@ def test_zeros_nan_and_infinities():
     assert unpack_dequantize(nothing, Levels(7), jnp.float32(0), 5).tolist() == [0.0] * 5
 
 
-@pytest.mark.parametrize("x64", [True, False])
-def test_the_interpreted_kernels_equal_the_reference(case, x64):
+def test_the_interpreted_kernels_equal_the_reference(case):
     seed = SEED if case.grid.random else None
-    with jax.enable_x64(x64):
+    with jax.enable_x64(case not in CASES[::2]):
         words = quantized(case, seed=seed)
         np.testing.assert_array_equal(quantized(case, seed=seed, backend="interpret"), words)
         x = dequantized(case, words)
@@ -195,12 +194,12 @@ def test_the_kernels_lower(case):
         pytest.skip("nothing is launched for empty arrays")
     words, seed = quantized(case), SEED if case.grid.random else None
     assert "triton" in lower(lambda: quantized(case, seed=seed, backend="triton"))
-    for dtype in (jnp.float32, jnp.bfloat16, jnp.float16):
-        decode = functools.partial(dequantized, case, dtype=dtype, backend="triton")
-        assert "triton" in lower(decode, words)
+    dtype = (jnp.float32, jnp.bfloat16, jnp.float16)[case.grid.bits % 3]
+    decode = functools.partial(dequantized, case, dtype=dtype, backend="triton")
+    assert "triton" in lower(decode, words)
 
 
-MOSAIC = [(Levels(7), ()), (Affine(3), (2, 1)), (Powers(4), ()), (Signs(), ())]
+MOSAIC = [(Affine(3), (2, 1)), (Powers(4), ()), (Signs(), ())]
 
 
 @pytest.mark.parametrize(("grid", "scale"), MOSAIC, ids=str)
@@ -259,10 +258,7 @@ def test_what_a_kernel_does_not_serve_is_refused_by_it():
         quantize_pack(x, Levels(7), one, backend="mosaic")
     wide, ones = jnp.ones((2, 4096), jnp.float32), jnp.ones((2, 2), jnp.float32)
     with pytest.raises(NotImplementedError, match="takes one scale, or one a row, not 2 a row"):
-        quantize_pack(
-            wide, Levels(7), jnp.ones((2, 2), jnp.float32), group_size=2048, backend="mosaic"
-        )
+        quantize_pack(wide, Levels(7), ones, group_size=2048, backend="mosaic")
     huge = jax.ShapeDtypeStruct((1, 2**31), jnp.float32)
-    numbers = scales(Levels(7), (1,), 2**31, one, None, None)
     with pytest.raises(NotImplementedError, match="indexes with 32 bits"):
-        QUANTIZE_PACK.forms["triton"].check(huge, Levels(7), numbers, None)
+        jax.eval_shape(lambda x: quantize_pack(x, Levels(7), one, backend="triton"), huge)
