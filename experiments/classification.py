@@ -15,7 +15,7 @@ from dopt.data.libsvm import STAND_IN
 from dopt.problems import LogisticRegression, LogLoss, SquaredSigmoid
 
 
-NONCONVEX = 0.1
+NONCONVEX = 1e-3
 """The factor of Σ x²/(1 + x²) beside the logistic loss."""
 
 SKEW = 0.3

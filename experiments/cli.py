@@ -90,7 +90,7 @@ class List:
     """List what there is, one line each."""
 
     what: tyro.conf.Positional[
-        Literal["all", "methods", "compressors", "problems", "clusters", "studies"]
+        Literal["all", "methods", "compressors", "problems", "clusters", "kernels", "studies"]
     ] = "all"
     """A kind of thing, or all of them."""
 

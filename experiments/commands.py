@@ -1,8 +1,10 @@
 """What the commands of `dopt` do."""
 
+import importlib
 import inspect
 import json
 import os
+import pkgutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -157,6 +159,7 @@ def listing(what: str) -> None:
         "compressors": lambda: _classes(compressors, Compressor),
         "problems": lambda: _classes(dopt.problems, Problem),
         "clusters": lambda: {name: preset.description for name, preset in CLUSTERS.items()},
+        "kernels": _kernels,
         "studies": lambda: {
             f"{study} --preset {name}": preset.description
             for study, kind in STUDIES.items()
@@ -168,6 +171,15 @@ def listing(what: str) -> None:
         for name, line in kinds[kind]().items():
             table.add_row(f"  {name}", line)
         out.print(table)
+
+
+def _kernels() -> dict[str, str]:
+    """The folders of kernels, with the first line of their text."""
+    import compressors.kernels
+
+    folders = pkgutil.iter_modules(compressors.kernels.__path__, "compressors.kernels.")
+    modules = [importlib.import_module(found.name) for found in folders if found.ispkg]
+    return {m.__name__.rpartition(".")[2]: str(m.__doc__).splitlines()[0] for m in modules}
 
 
 def _classes(module: ModuleType, kind: type) -> dict[str, str]:

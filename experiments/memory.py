@@ -1,8 +1,10 @@
-"""Peak memory of this process, by the operating system's account."""
+"""Memory of this process, by the operating system's account."""
 
 import resource
 import sys
 from pathlib import Path
+
+import psutil
 
 
 def peak_memory() -> int:
@@ -16,3 +18,8 @@ def peak_memory() -> int:
     except (OSError, StopIteration):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
+
+
+def memory() -> int:
+    """Bytes of resident memory of this process now."""
+    return int(psutil.Process().memory_info().rss)

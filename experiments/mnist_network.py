@@ -83,7 +83,7 @@ def build(settings: MnistNetwork, data: str | None) -> Study:
         regimes.append(
             Regime(
                 name,
-                f"{name} network, d = {d}, n = {n}",
+                f"{name}, d = {d}, n = {n}",
                 cluster_of(n, d),
                 problem,
                 config,

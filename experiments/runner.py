@@ -21,7 +21,7 @@ from dopt.results.read import load
 from dopt.results.store import Store
 from dopt.schedule import Arrivals, Listed, Pattern, Repeated, Schedule
 from dopt.trace import Trace
-from experiments.memory import peak_memory
+from experiments.memory import memory, peak_memory
 from experiments.study import (
     Batch,
     Study,
@@ -34,6 +34,9 @@ from experiments.study import (
 
 
 log = logging.getLogger("dopt")
+
+MOST_MEMORY = 2**30
+"""Bytes with which a study of many regimes forgets the programs of the methods before."""
 
 NOTHING = pd.DataFrame()
 """The tables of a study that tunes nothing, before its reports."""
@@ -122,6 +125,8 @@ class Runner:
         if batch.label != self.label:  # no other method can use these traces
             self.known.clear()
             self.label = batch.label
+            if memory() > MOST_MEMORY:
+                jax.clear_caches()
         configs = run_configs(self.study, batch)
         missing = self._missing(configs)
         if missing and batch.phase == "report":

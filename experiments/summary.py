@@ -13,7 +13,7 @@ from rich.table import Table
 from dopt.results import Status
 from dopt.results.read import load
 from experiments.study import Entry, Regime, Study, Variant
-from experiments.theory import Bound, Setting, lower_bound, setting_of, upper_bound
+from experiments.theory import Bound, Setting, bits_bound, lower_bound, setting_of, upper_bound
 from experiments.tuned import Goal, times_to_target
 
 
@@ -54,7 +54,7 @@ def _row(
     mine = attempts[(attempts["phase"] == "report") & (attempts["status"] != Status.FAILED)]
     name = chosen.variant if chosen else entry.variants[0].name
     variant = next(v for v in entry.variants if v.name == name)
-    bound, lowest = _theory(study, regime, variant, setting)
+    bound, bits, lowest = _theory(study, regime, variant, setting)
     row = {
         "regime": regime.name,
         "method": entry.label,
@@ -75,6 +75,7 @@ def _row(
         "least": math.inf,
         "accuracy": math.nan,
         "theory_upper_bound": bound.seconds,
+        "theory_bits": bits,
         "worst_case_order": lowest,
     }
     if chosen is None:
@@ -110,14 +111,16 @@ def _median(values: pd.Series) -> float:
 
 def _theory(
     study: Study, regime: Regime, variant: Variant, setting: Setting | None
-) -> tuple[Bound, float]:
+) -> tuple[Bound, float, float]:
+    """Seconds and bits that suffice, and seconds that are needed in the worst case."""
     if setting is None or study.measure != "grad_norm2":
-        return Bound(math.nan, math.nan), math.nan
+        return Bound(math.nan, math.nan), math.nan, math.nan
     problem = regime.problem
     bits = 8 * np.dtype(problem.dtype).itemsize
     one = regime.cluster.costs(d=problem.d, dtype=problem.dtype, message_bits=bits)
     costs = regime.costs(variant.method)
-    return upper_bound(variant.method, costs, setting), lower_bound(one, setting)
+    bits_enough = bits_bound(variant.method, variant.theory, costs, setting)
+    return upper_bound(variant.method, costs, setting), bits_enough, lower_bound(one, setting)
 
 
 def seconds(value: float) -> str:
@@ -202,6 +205,8 @@ def _columns(table: pd.DataFrame, goal: Goal) -> list[Column]:
     if goal.axis == "time" and table["worst_case_order"].notna().any():
         found.append(Column("theory ≤ [s]", lambda row: seconds(row["theory_upper_bound"])))
         found.append(Column("worst case", lambda row: seconds(row["worst_case_order"])))
+    if goal.axis == "bits" and table["theory_bits"].notna().any():
+        found.append(Column("theory ≤ [bits]", lambda row: _bits(row["theory_bits"])))
     return found
 
 
@@ -213,6 +218,8 @@ CENSORED = (
 THEORY = (
     "theory ≤: what the method's theorem promises at theory's own step size, from the "
     "problem's declared constants.\n"
+)
+WORST = (
     "worst case: lower bound of compressed methods, order with constant 1; an easy problem "
     "may beat it."
 )
@@ -223,9 +230,14 @@ def show(table: pd.DataFrame, goal: Goal, console: Console) -> None:
     columns = _columns(table, goal)
     counted = {"time": "Virtual time", "bits": "Bits sent up by a worker"}[goal.axis]
     caption = STARS + CENSORED.format("time" if goal.axis == "time" else "bits")
+    heads = {column.head for column in columns}
+    if heads & {"theory ≤ [s]", "theory ≤ [bits]"}:
+        caption += THEORY
+    if "worst case" in heads:
+        caption += WORST
     out = Table(
         title=f"{counted} to {goal} (medians over reporting seeds)",
-        caption=caption + THEORY if columns[-1].head == "worst case" else caption.rstrip(),
+        caption=caption.rstrip(),
         caption_justify="left",
         title_justify="left",
         pad_edge=False,

@@ -1,4 +1,4 @@
-"""The theory columns of the table: what theorems promise for a method on a cluster, in seconds.
+"""The theory columns of the table: what theorems promise for a method, in seconds and in bits.
 
 Upper bounds use theory's own step size and batch, not the tuned ones, and hold with the constants
 that the problem declares; the lower bound is a worst-case order with constant 1, no verdict on an
@@ -14,8 +14,10 @@ import numpy as np
 from compressors import Unbiased
 from dopt.costs import Costs
 from dopt.methods import (
+    MARINA,
     QSGD,
     AsynchronousSGD,
+    GradientDescent,
     Method,
     MinibatchSGD,
     RennalaSGD,
@@ -102,6 +104,21 @@ def upper_bound(method: Method, costs: Costs, s: Setting) -> Bound:
     else:
         return Bound(math.nan, math.inf)
     return Bound(guarantee.gamma, guarantee.steps(s.Delta) * per_step)
+
+
+def bits_bound(method: Method, gamma: float | None, costs: Costs, s: Setting) -> float:
+    """Bits of a worker within which MARINA and gradient descent promise min E‖∇f‖² ≤ ε.
+
+    Both take 2Δ/(γε) steps with the γ of their theorem; of MARINA's messages the first is dense,
+    and each later one with probability p. Of other methods NaN.
+    """
+    if gamma is None or not isinstance(method, GradientDescent | MARINA):
+        return math.nan
+    steps = math.ceil(2 * s.Delta / (gamma * s.eps))
+    if isinstance(method, GradientDescent):
+        return float(steps * costs.dense_bits)
+    later = method.p * costs.dense_bits + (1 - method.p) * costs.message_bits
+    return costs.dense_bits + (steps - 1) * later
 
 
 def _batch_seconds(seconds: np.ndarray, batch: int) -> float:

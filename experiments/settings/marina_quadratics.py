@@ -17,7 +17,7 @@ class MarinaQuadratics:
     """Dimension d."""
     target: float = 1e-4
     """The target ε for the squared gradient norm."""
-    factors: tuple[int, int] = (0, 6)
+    factors: tuple[int, int] = (-1, 5)
     """Exponents of the grid of factors of theory's step size: 2^first, ..., 2^last."""
     vectors: int = 200
     """No worker sends more bits than so many dense vectors have."""

@@ -127,6 +127,7 @@ def lines(out):
         ("compressors", classes(compressors, Compressor)),
         ("problems", classes(dopt.problems, Problem)),
         ("clusters", set(CLUSTERS)),
+        ("kernels", {p.parent.name for p in (ROOT / "compressors/kernels").glob("*/__init__.py")}),
     ],
 )
 def test_lists_have_a_line_for_everything_public(what, names, dopt_says):
@@ -154,7 +155,7 @@ def test_help_of_sweep_has_a_line_for_every_study(dopt_says):
 def test_all_is_every_list(dopt_says):
     whole = dopt_says("list all")[1]
     assert dopt_says("list")[1] == whole
-    kinds = ("methods", "compressors", "problems", "clusters", "studies")
+    kinds = ("methods", "compressors", "problems", "clusters", "kernels", "studies")
     assert "".join(dopt_says(f"list {kind}")[1] for kind in kinds) == whole
 
 
@@ -190,8 +191,8 @@ def test_a_reader_that_leaves_early_sees_no_traceback():
         ("check", "Missing from dopt check: {compressors}"),
         ("check operators", "invalid choice 'operators'"),
         ("check compressors --dim many", "Error parsing --dim"),
-        ("bench compresors", "Available subcommands: simulator, compressors"),
-        ("plot", "Missing from dopt plot: compressors|FOLDER"),
+        ("bench compresors", "Available subcommands: simulator, compressors, kernels"),
+        ("plot", "Missing from dopt plot: compressors|quantizers|FOLDER"),
     ],
 )
 def test_wrong_words_are_refused_with_a_hint(line, says, dopt_says):

@@ -3,7 +3,7 @@ import sys
 
 import numpy as np
 
-from experiments.memory import peak_memory
+from experiments.memory import memory, peak_memory
 
 
 def test_a_large_array_counts():
@@ -11,6 +11,11 @@ def test_a_large_array_counts():
     size = before + 2**26
     assert np.ones(size // 8)[-1] == 1
     assert peak_memory() >= size
+
+
+def test_memory_now_is_at_most_the_peak():
+    held = np.ones(2**25)
+    assert held.nbytes < memory() <= peak_memory() + 2**20
 
 
 def test_a_child_does_not_inherit_the_peak_of_its_parent():

@@ -109,7 +109,7 @@ def test_real_sets_are_the_default_where_there_is_a_folder(tmp_path, monkeypatch
     monkeypatch.delenv("DOPT_DATA", raising=False)
     few = replace(SMOKE["marina-libsvm"], datasets=None)
     (regime,) = marina_libsvm.build(few, None).regimes
-    assert regime.problem_config["source"].startswith("breast_cancer")
+    assert regime.problem_config["source"].startswith("scikit-learn's breast cancer")
     with pytest.raises(DataError, match="no LIBSVM set w8a"):
         marina_libsvm.build(few, str(tmp_path))
     with pytest.raises(DataError, match="no LIBSVM set a9a"):

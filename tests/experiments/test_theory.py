@@ -9,13 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from compressors import Identity, RandK
+from compressors import Identity, IndependentFamily, RandK
 from dopt.costs import Costs
 from dopt.data import Digits
 from dopt.methods import (
     EF21,
+    MARINA,
     QSGD,
     AsynchronousSGD,
+    GradientDescent,
     MinibatchSGD,
     RennalaSGD,
     SGDOne,
@@ -23,7 +25,7 @@ from dopt.methods import (
 )
 from dopt.problems import GaussianNoise, MultinomialLogistic, ProgressiveNoise, TridiagonalQuadratic
 from dopt.replay import replay
-from experiments.theory import Setting, lower_bound, setting_of, upper_bound
+from experiments.theory import Setting, bits_bound, lower_bound, setting_of, upper_bound
 from simulators import timeline
 from simulators.cluster import Cluster
 
@@ -260,3 +262,15 @@ def test_a_run_with_the_step_size_of_theory_keeps_the_promise(method):
     assert met.any()
     assert met[met.argmax() :].all()
     assert trace.time[met.argmax()] <= bound.seconds
+
+
+def test_bits_of_marina_and_of_gradient_descent():
+    """2Δ/(γε) steps: the first dense, each later one with probability p."""
+    gamma, p = 0.02, 0.25
+    steps_needed = math.ceil(2 * DELTA / (gamma * EPS))
+    marina = MARINA(1.0, IndependentFamily(RandK(2)), p)
+    expected = 320 + (steps_needed - 1) * (p * 320 + (1 - p) * 64)
+    assert bits_bound(marina, gamma, COSTS, SETTING) == pytest.approx(expected)
+    assert bits_bound(GradientDescent(1.0), gamma, COSTS, SETTING) == steps_needed * 320
+    assert math.isnan(bits_bound(marina, None, COSTS, SETTING))
+    assert math.isnan(bits_bound(EF21(1.0, Identity()), gamma, COSTS, SETTING))
