@@ -32,6 +32,9 @@ WORKERS = 8
 BLOCK = 1024
 """Numbers that are rotated together before they are rounded to a grid."""
 
+LEVELS = 7
+"""On either side of zero, in 4 bits."""
+
 GROUP = 128
 LONGEST_ROW = 4096
 """Of a weight matrix."""
@@ -100,31 +103,35 @@ def _quantize(size: int, *, s: int, seed: int | None) -> Job:
     )
 
 
-def _packed_levels(shape: tuple[int, ...], s: int) -> jax.Array:
-    x = jax.random.normal(_key(2), shape, jnp.float32)
-    return jax.jit(lambda x: quantize_pack(x, Levels(s), jnp.float32(3 / s), backend="xla"))(x)
+def _levels(rows: tuple[int, ...], size: int) -> jax.Array:
+    """Packed codes of 4 bits, below 8."""
+    return jax.random.bits(_key(2), (*rows, size // 8), jnp.uint32) & jnp.uint32(0x77777777)
 
 
-def _dequantize(size: int, *, s: int, dtype: Any) -> Job:
+def _dequantize(size: int, *, dtype: Any) -> Job:
+    s = LEVELS
+
     def run(words: Any, scale: Any, backend: Any) -> Any:
         return unpack_dequantize(words, Levels(s), scale, size, dtype=dtype, backend=backend)
 
     same = dtype == jnp.float32
     return Job(
         UNPACK_DEQUANTIZE,
-        (_packed_levels((size,), s), jnp.float32(3 / s)),
+        (_levels((), size), jnp.float32(3 / s)),
         run,
         partial(numpy_kernels.unpack_dequantize, s=s, k=size) if same else None,
     )
 
 
-def _reduce(size: int, *, s: int) -> Job:
+def _reduce(size: int) -> Job:
+    s = LEVELS
+
     def run(words: Any, scale: Any, backend: Any) -> Any:
         return reduce_packed(words, Levels(s), scale, size, backend=backend)
 
     return Job(
         REDUCE_PACKED,
-        (_packed_levels((WORKERS, size), s), jnp.float32(3 / s)),
+        (_levels((WORKERS,), size), jnp.float32(3 / s)),
         run,
         partial(numpy_kernels.reduce_packed, s=s, k=size),
     )
@@ -202,12 +209,12 @@ def _product(size: int, *, bits: int, vectors: int) -> Job:
 JOBS: Mapping[str, Callable[[int], Job]] = {
     **{f"pack, {bits} bits": partial(_pack, bits=bits) for bits in (1, 2, 3, 4, 8)},
     **{f"unpack, {bits} bits": partial(_unpack, bits=bits) for bits in (1, 2, 3, 4, 8)},
-    "quantize_pack, 4 bits, nearest": partial(_quantize, s=7, seed=None),
-    "quantize_pack, 4 bits, random": partial(_quantize, s=7, seed=SEED),
+    "quantize_pack, 4 bits, nearest": partial(_quantize, s=LEVELS, seed=None),
+    "quantize_pack, 4 bits, random": partial(_quantize, s=LEVELS, seed=SEED),
     "quantize_pack, 8 bits, random": partial(_quantize, s=127, seed=SEED),
-    "unpack_dequantize, 4 bits": partial(_dequantize, s=7, dtype=jnp.float32),
-    "unpack_dequantize, 4 bits, bfloat16": partial(_dequantize, s=7, dtype=jnp.bfloat16),
-    f"reduce_packed, 4 bits, {WORKERS} messages": partial(_reduce, s=7),
+    "unpack_dequantize, 4 bits": partial(_dequantize, dtype=jnp.float32),
+    "unpack_dequantize, 4 bits, bfloat16": partial(_dequantize, dtype=jnp.bfloat16),
+    f"reduce_packed, 4 bits, {WORKERS} messages": _reduce,
     **{f"hadamard, {block}": partial(_hadamard, block=block) for block in (64, 256, 1024, 4096)},
     "hadamard, 1024, bfloat16": partial(_hadamard, block=1024, dtype=jnp.bfloat16),
     "hadamard_quantize_pack, 16 points": partial(_encode, n=16, p=1),

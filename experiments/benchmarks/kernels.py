@@ -43,16 +43,20 @@ MEMORY_SHARE = 0.25
 """Of the memory that one program may ask for."""
 
 
+class _Left(Exception):
+    """Why a row is left out."""
+
+
+FAILURES = _Left, NotImplementedError, jax.errors.JaxRuntimeError
+"""What leaves out a row and lets the others go on: no kernel, no memory, no compiled program."""
+
+
 class Rival(NamedTuple):
     """A call, and how to wait for what it returned."""
 
     call: Callable[[], Any]
     wait: Callable[[Any], Any] = jax.block_until_ready
     queues: bool = False
-
-
-class _Left(Exception):
-    """Why a row is left out."""
 
 
 def bench(
@@ -85,11 +89,15 @@ def bench(
             say(f"[{index + 1}/{len(chosen)}] {size:,}: {name}")
             try:
                 rows.append({"kernel": name, "size": size} | _measure(JOBS[name], size, longest))
-            except (_Left, NotImplementedError) as reason:
-                left.append(f"{name}, {size:,}, left out: {reason}")
+            except FAILURES as reason:
+                left.append(f"{name}, {size:,}, left out: {_first_line(reason)}")
             if file is not None:
                 file.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
     out(table(rows))
+    for row in rows:
+        left += [
+            f"{row['kernel']}, {row['size']:,}, {by}: {why}" for by, why in row["failed"].items()
+        ]
     for line in left:
         out(line)
     out(", ".join(f"{key} {value}" for key, value in machine().items()))
@@ -134,8 +142,12 @@ def _measure(make: Callable[[int], Job], size: int, longest: float) -> dict[str,
     others = {"xla", "mosaic"} & set(job.operation.forms) - {backend}
     if jax.default_backend() == "cpu":
         others.clear()
+    failed = {}
     for other in sorted(others):
-        rivals[other] = _compiled(partial(job.run, backend=other), job.arrays)
+        try:
+            rivals[other] = _compiled(partial(job.run, backend=other), job.arrays)
+        except FAILURES as reason:
+            failed[other] = _first_line(reason)
     for what, (function, arrays) in job.besides.items():
         rivals[what] = _compiled(function, arrays)
     rivals |= _arrays_alone(job)
@@ -144,7 +156,7 @@ def _measure(make: Callable[[int], Job], size: int, longest: float) -> dict[str,
         raise _Left(f"{expected:.0f} s")
     times = _turns(rivals, once)
     seconds = float(np.median(times["kernel"]))
-    row: dict[str, Any] = {"backend": backend, "bytes": moved, "pairs": PAIRS}
+    row: dict[str, Any] = {"backend": backend, "bytes": moved, "pairs": PAIRS, "failed": failed}
     row |= {"seconds": seconds, "gigabytes_per_second": moved / seconds / 1e9}
     row["rivals"] = {
         rival: {"seconds": float(np.median(times[rival]))}
@@ -153,6 +165,10 @@ def _measure(make: Callable[[int], Job], size: int, longest: float) -> dict[str,
         if rival != "kernel"
     }
     return row
+
+
+def _first_line(reason: Exception) -> str:
+    return str(reason).partition("\n")[0]
 
 
 def _bytes_moved(job: Job) -> int:

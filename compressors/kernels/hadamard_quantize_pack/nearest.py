@@ -9,6 +9,7 @@ first.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float32, UInt32
 
@@ -78,11 +79,36 @@ def nearest_number(
 def nearest_pair(
     a: Float32[Array, "*S"], b: Float32[Array, "*S"], numbers: Any, n: int
 ) -> UInt32[Array, "*S"]:
-    """The codes of the points (a, b), with `numbers` as in `Cells`; in a kernel a reference."""
-    code = jnp.zeros(a.shape, jnp.uint32)
-    best = jnp.full(a.shape, -jnp.inf, jnp.float32)
+    """The codes of the points (a, b), with `numbers` as in `Cells`."""
+    found = _nothing(a)
     for j in range(n):
-        score = a * numbers[3 * j] + b * numbers[3 * j + 1] - numbers[3 * j + 2]
-        code = jnp.where(score > best, jnp.uint32(j), code)
-        best = jnp.maximum(score, best)
-    return code
+        found = _closer(found, jnp.uint32(j), a, b, numbers, 3 * j)
+    return found[0]
+
+
+def nearest_pair_by_loop(
+    a: Float32[Array, "*S"], b: Float32[Array, "*S"], numbers: Any, n: int
+) -> UInt32[Array, "*S"]:
+    """The same in a kernel: a loop, where XLA on a CPU is faster without one."""
+
+    def step(j: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
+        return _closer(found, j.astype(jnp.uint32), a, b, numbers, 3 * j)
+
+    return jax.lax.fori_loop(jnp.int32(0), jnp.int32(n), step, _nothing(a))[0]
+
+
+def _nothing(a: Float32[Array, "*S"]) -> tuple[UInt32[Array, "*S"], Float32[Array, "*S"]]:
+    return jnp.zeros(a.shape, jnp.uint32), jnp.full(a.shape, -jnp.inf, jnp.float32)
+
+
+def _closer(
+    found: tuple[UInt32[Array, "*S"], Float32[Array, "*S"]],
+    code: UInt32[Array, ""],
+    a: Float32[Array, "*S"],
+    b: Float32[Array, "*S"],
+    numbers: Any,
+    at: Any,
+) -> tuple[UInt32[Array, "*S"], Float32[Array, "*S"]]:
+    """The codes and scores, with the point whose numbers begin `at` where it is nearer."""
+    score = a * numbers[at] + b * numbers[at + 1] - numbers[at + 2]
+    return jnp.where(score > found[1], code, found[0]), jnp.maximum(score, found[1])

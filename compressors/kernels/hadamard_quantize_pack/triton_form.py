@@ -15,7 +15,7 @@ from compressors.kernels.hadamard_quantize_pack.nearest import (
     cells,
     code_bits,
     nearest_number,
-    nearest_pair,
+    nearest_pair_by_loop,
 )
 from compressors.kernels.hadamard_quantize_pack.plan import Plan
 from compressors.kernels.hadamard_quantize_pack.scale import inverse_root, power_below
@@ -91,7 +91,7 @@ def encode(
                 codes = nearest_number(values, ends_ref, codes_ref, look_up=_look_up)
             else:
                 a, b = jnp.unstack(values.reshape(tile.ROWS, -1, 2), axis=2)
-                codes = nearest_pair(a, b, ends_ref, n)
+                codes = nearest_pair_by_loop(a, b, ends_ref, n)
             for plane in shares.planes:
                 start, bit = shares.place(plane, share)
                 part = ((codes >> plane.low) & jnp.uint32((1 << plane.width) - 1)) << bit
