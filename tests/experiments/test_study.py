@@ -194,8 +194,8 @@ def test_step_sizes_are_factors_of_theory_where_there_is_one(tiny):
 def test_another_theory_is_another_study(tiny, configs):
     before = with_theory(tiny(), near=0.1, far=0.2)
     accepts(before, configs(before))
+    reports = [config for config in configs(before) if config["phase"] == "report"]
     with pytest.raises(ConfigurationError, match=r"theory_step_size = 0.2, and now .* = 0.3"):
-        reports = [config for config in configs(before) if config["phase"] == "report"]
         accepts(with_theory(tiny(), near=0.1, far=0.3), reports)
 
 
