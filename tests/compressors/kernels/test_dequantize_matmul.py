@@ -155,9 +155,9 @@ def test_sizes_that_do_not_fit_are_refused(changes, says):
 
 def test_the_kernel_refuses_what_it_does_not_serve():
     multiply = partial(dequantize_matmul, words=WORDS, scales=SCALES, bits=4, backend="interpret")
-    with pytest.raises(NotImplementedError, match="takes up to 16 rows of bfloat16, .* not 17 of"):
+    with pytest.raises(NotImplementedError, match=r"takes up to 16 rows of bfloat16, .* not 17"):
         multiply(jnp.ones((17, 64), jnp.float32))
     with pytest.raises(NotImplementedError, match="not 1 of float64"):
         multiply(jnp.ones((1, 64)))
-    with pytest.raises(NotImplementedError, match="groups of multiples of 16 weights, .* of 8 and"):
+    with pytest.raises(NotImplementedError, match=r"groups of multiples of 16 weights, .* of 8"):
         multiply(jnp.ones((1, 64), jnp.float32), scales=jnp.ones((3, 8)))
