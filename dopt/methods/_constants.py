@@ -10,10 +10,18 @@ def aggregate(
     """A and B of what n workers send together: (ω/n, 0) where they compress independently.
 
     `equal` says that all workers always send the same, which some joint families turn to account.
+
+    Raises:
+        ConfigurationError: the compressor declares neither ω nor A and B.
     """
     if isinstance(compressor, Joint):
         A, B = compressor.ab_equal_inputs(d, n) if equal else compressor.ab(d, n)
         return A.value, B.value
+    if not isinstance(compressor, Unbiased):
+        raise ConfigurationError(
+            f"{compressor} is not unbiased and declares no omega; take an unbiased compressor such "
+            "as RandK, or a joint family"
+        )
     return compressor.omega(d).value / n, 0.0
 
 

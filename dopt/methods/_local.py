@@ -11,12 +11,15 @@ from dopt.methods._job import Job
 from dopt.problems import Problem
 
 
-def check_batch(batch: int | None) -> None:
-    """Raises `ConfigurationError` unless a gradient is exact (`None`) or a mean of b ≥ 1 draws."""
-    if batch is not None and batch < 1:
+def check_batch(batch: int | None, *, exact: bool = True) -> None:
+    """Raises `ConfigurationError` unless a gradient is a mean of b ≥ 1 draws.
+
+    `exact` says that it may also be exact, which is what `None` stands for.
+    """
+    if (batch is None and not exact) or (batch is not None and batch < 1):
         raise ConfigurationError(
-            f"batch = {batch} stochastic gradients have no mean; give at least 1, or None for "
-            "exact gradients"
+            f"batch = {batch} stochastic gradients have no mean; give at least 1"
+            + (", or None for exact gradients" if exact else "")
         )
 
 

@@ -56,8 +56,8 @@ class DASHAMVR(Corrected):
 
     def __post_init__(self) -> None:
         check_single(self.name, self.compressor)
-        check_batch(self.batch)
-        check_batch(self.first)
+        check_batch(self.batch, exact=False)
+        check_batch(self.first, exact=False)
         if not 0 < self.momentum <= 1:
             raise ConfigurationError(f"momentum = {self.momentum} must lie in (0, 1]")
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
@@ -33,6 +34,10 @@ from dopt.methods._single import check_single
 from dopt.policies import Policy, Rounds, pattern
 from dopt.problems import Constants, Problem
 from dopt.theory import ef21p_step_size
+
+
+DTYPES = {16: jnp.bfloat16, 32: jnp.float32, 64: jnp.float64}
+"""Of models by the bits of a coordinate; of the two types of 16 bits the usual one."""
 
 
 @jax.tree_util.register_dataclass
@@ -53,8 +58,7 @@ class EF21P(Method):
         """Rounds of all workers, with compressed news of the model."""
         self.check(d, costs.n)
         self.server_compressor.check(d)
-        coordinate = costs.dense_bits // d
-        news = self.server_compressor.nbits(d, f"float{coordinate}")
+        news = self.server_compressor.nbits(d, DTYPES[costs.dense_bits // d])
         return Rounds(pattern(range(costs.n), weight=1.0 / costs.n, download=news))
 
     def init(self, x: Float[Array, " d"]) -> tuple[Memory, Memory]:

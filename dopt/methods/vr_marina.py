@@ -51,7 +51,7 @@ class VRMARINA(Differences):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_batch(self.batch)
+        check_batch(self.batch, exact=False)
         if self.full < 1:
             raise ConfigurationError(f"full = {self.full}; an exact gradient costs at least 1")
 

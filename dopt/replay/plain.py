@@ -38,7 +38,7 @@ class Functions:
         run: PRNGKeyArray,
     ) -> tuple[Memory, Message]:
         """One job at a version: the worker's new memory, and its m messages (leading axis m)."""
-        coin = round_key(run, jnp.asarray(version, jnp.int32))
+        coin = _coin(run, version)
         memory, messages = _work(self.problem, self.method, memory, models, job, run, coin)
         sent = 1 if job.dense else int(job.messages)
         return memory, jax.tree.map(lambda a: a[:sent], messages)
@@ -47,15 +47,20 @@ class Functions:
         self, total: Array, messages: Message, job: Job, version: int, *, run: PRNGKeyArray
     ) -> Float[Array, " d"]:
         """The step's weighted sum after one more job's messages."""
-        coin = round_key(run, jnp.asarray(version, jnp.int32))
+        coin = _coin(run, version)
         return _absorb(self.method, total, messages, job, run, coin)
 
     def step(
         self, server: Server, total: Array, phase: int, k: int, *, run: PRNGKeyArray
     ) -> tuple[Server, Float[Array, " D"]]:
         """The server moves in step k; its new state and what it sends out."""
-        coin = round_key(run, jnp.asarray(k, jnp.int32))
+        coin = _coin(run, k)
         return _step(self.method, server, total, jnp.asarray(phase, jnp.int32), coin)
+
+
+@jax.jit
+def _coin(run: PRNGKeyArray, version: Int[Array, ""] | int) -> PRNGKeyArray:
+    return round_key(run, jnp.asarray(version, jnp.int32))
 
 
 @jax.jit

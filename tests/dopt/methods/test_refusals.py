@@ -156,3 +156,16 @@ def test_joint_families_where_compressors_are_independent(make, family):
 )
 def test_joint_families_in_rounds_of_all_workers(make):
     assert schedule_for(make(PermK()), least_squares(), steps=2).K == 2
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DASHAMVR(0.1, RandK(4), momentum=0.5, batch=None),
+        lambda: DASHAMVR(0.1, RandK(4), momentum=0.5, first=None),
+        lambda: VRMARINA(0.1, RandK(4), p=0.5, batch=None),
+    ],
+)
+def test_exact_gradients_where_samples_are_the_point(make):
+    with pytest.raises(ConfigurationError, match=r"batch = None .* give at least 1$"):
+        make()
