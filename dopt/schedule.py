@@ -21,8 +21,8 @@ class Arrivals(NamedTuple):
 
     `job` is the worker's own count of jobs (it names the randomness), `version` the model it read,
     `gradients` b and `messages` m what was computed and sent, `phase` which of the method's kinds
-    of work it was, `weight` its weight in the sum of server step `step`. A row of weight 0 is one that
-    the server discards.
+    of work it was, `weight` its weight in the sum of server step `step`. A row of weight 0 is one
+    that the server discards.
     """
 
     worker: npt.NDArray[np.int32]

@@ -1,5 +1,6 @@
 """What methods refuse, when they are made or at the latest before their schedule."""
 
+import jaxtyping
 import pytest
 from families import D, N, least_squares, schedule_for
 
@@ -166,6 +167,8 @@ def test_joint_families_in_rounds_of_all_workers(make):
         lambda: VRMARINA(0.1, RandK(4), p=0.5, batch=None),
     ],
 )
-def test_exact_gradients_where_samples_are_the_point(make):
+def test_exact_gradients_where_samples_are_the_point(make, monkeypatch):
+    # As outside tests: the value reaches the constructor.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
     with pytest.raises(ConfigurationError, match=r"batch = None .* give at least 1$"):
         make()
