@@ -29,7 +29,7 @@ class ErrorFeedback:
     """Exponents of the grid of factors of theory's step size: 2^first, ..., 2^last."""
     vectors: int = 500
     """No worker sends more bits than so many dense vectors have."""
-    rounds: int = 5000
+    rounds: int = 2000
     """No run has more rounds than this."""
     tune_seeds: int = 2
     """Data seeds that choose variants and factors."""
