@@ -46,7 +46,7 @@ class Case:
 
     @property
     def options(self):
-        zero = np.full(self.scale, 3, np.int32) if self.grid.shifted else None
+        zero = jnp.full(self.scale, 3, jnp.int32) if self.grid.shifted else None
         return {"zero": zero, "group_size": self.group_size}
 
     def spread(self, numbers):
@@ -76,17 +76,15 @@ def case(request):
 
 
 def quantized(case, *, seed=None, backend="auto"):
-    options = jax.tree.map(jnp.asarray, case.options | {"group_size": None})
-    options["group_size"] = case.group_size
     x, scale = jnp.asarray(case.x), jnp.asarray(case.scales)
-    return quantize_pack(x, case.grid, scale, seed=seed, backend=backend, **options)
+    return quantize_pack(x, case.grid, scale, seed=seed, backend=backend, **case.options)
 
 
 def dequantized(case, words, *, dtype=jnp.float32, backend="auto"):
-    options = jax.tree.map(jnp.asarray, case.options | {"group_size": None})
-    options["group_size"] = case.group_size
     k, scale = case.shape[-1], jnp.asarray(case.scales)
-    return unpack_dequantize(words, case.grid, scale, k, dtype=dtype, backend=backend, **options)
+    return unpack_dequantize(
+        words, case.grid, scale, k, dtype=dtype, backend=backend, **case.options
+    )
 
 
 def points(grid, zero):
@@ -120,9 +118,8 @@ def test_narrow_dtypes_are_rounded_once(dtype):
     exact = dequantized(case, words).astype(dtype)
     np.testing.assert_array_equal(dequantized(case, words, dtype=dtype), exact)
     x = jnp.asarray(case.x).astype(dtype)
-    options = {"zero": jnp.full(case.scale, 3, jnp.int32), "group_size": case.group_size}
     quantize = functools.partial(
-        quantize_pack, grid=case.grid, scale=jnp.asarray(case.scales), **options
+        quantize_pack, grid=case.grid, scale=jnp.asarray(case.scales), **case.options
     )
     np.testing.assert_array_equal(quantize(x), quantize(x.astype(jnp.float32)))
 
@@ -211,8 +208,7 @@ def test_the_mosaic_forms(grid, scale):
     assert "mosaic" in lower(lambda: dequantized(case, words, backend="mosaic"))
     if not hasattr(mosaic.module(), "InterpretGPUParams"):
         return
-    zero = jnp.full(scale, 3, jnp.int32) if grid.shifted else None
-    numbers = scales(grid, (2,), case.shape[1], jnp.asarray(case.scales), zero, None)
+    numbers = scales(grid, (2,), case.shape[1], jnp.asarray(case.scales), **case.options)
     drawn = quantized(case, seed=seed)
     again = mosaic_form.quantize_interpreted(jnp.asarray(case.x), grid, numbers, seed)
     np.testing.assert_array_equal(again, drawn)
