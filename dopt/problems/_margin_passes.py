@@ -46,12 +46,13 @@ def _sum(
         cut = (jax.lax.dynamic_slice_in_dim(a, first, count) for a in (problem.labels, shares))
         return total + part(problem.rows.run(first, count), *cut)
 
-    size = pass_size(T, problem.rows.tile_bytes, len(xs), _scratch(problem))
+    size = _pass_size(problem, len(xs))
     return over_tiles(T, size, body, jnp.zeros((len(xs), *out), xs.dtype))
 
 
-def _scratch(problem: Any) -> int:
-    return problem.rows.scratch * problem.dtype.itemsize
+def _pass_size(problem: Any, models: int) -> int:
+    scratch = problem.rows.scratch * problem.dtype.itemsize
+    return pass_size(len(problem.labels), problem.rows.tile_bytes, models, scratch)
 
 
 def _mean_losses(problem: Any, xs: Float[Array, "k d"]) -> Float[Array, " k"]:
@@ -118,7 +119,8 @@ def _of_all(problem: Any, xs: Float[Array, "k d"]) -> Float[Array, "k n d"]:
             return jax.lax.dynamic_update_slice_in_dim(total, each, first, 1)
         return total.at[:, owners].add(each, mode="promise_in_bounds", indices_are_sorted=True)
 
-    size = pass_size(T, problem.rows.tile_bytes, len(xs), _scratch(problem))
+    # One model's products by tile use all cores as they are, and none with less than all tiles.
+    size = T if len(xs) == 1 else _pass_size(problem, len(xs))
     return over_tiles(T, size, body, jnp.zeros((len(xs), n, problem.d), xs.dtype))
 
 
@@ -173,7 +175,8 @@ def _over_workers(
         return add(combine(rows, _slopes(problem, rows, labels, shares, xs)), slots, total)
 
     counts = -(-problem.sizes // B)
-    size = copy_size(P, problem.rows.tile_bytes, len(xs), _scratch(problem))
+    scratch = problem.rows.scratch * problem.dtype.itemsize
+    size = copy_size(P, problem.rows.tile_bytes, len(xs), scratch)
     return over_jobs(problem.firsts[workers], counts[workers], size, body, zero, single=n == T)
 
 

@@ -29,6 +29,9 @@ number where XLA reads blocks of rows on all cores faster than one core reads th
 CHUNK = 2**22
 """Bytes of rows at a time otherwise, so that the second product finds them in a near cache."""
 
+NEAR = 2**25
+"""Bytes of rows that are not cut for many models' sake: a last-level cache."""
+
 MARGINS = 2**21
 """Bytes of margins at a time, of many models."""
 
@@ -79,6 +82,8 @@ def pass_size(tiles: int, tile: int, models: int, scratch: int) -> int:
     """
     if models == 1:
         return _evenly(tiles, tiles if tiles * tile <= AT_ONCE else CHUNK // tile)
+    if tiles * tile <= NEAR:
+        return _evenly(tiles, MARGINS // (models * scratch))
     return copy_size(tiles, tile, models, scratch)
 
 
