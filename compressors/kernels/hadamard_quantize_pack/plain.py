@@ -1,4 +1,4 @@
-"""Rotate, scale, round to a grid, pack; and back: in plain `jnp`, a window of blocks at a time."""
+"""Rotate, scale, round to a grid, pack; and back: in plain `jnp`, rotations window by window."""
 
 from functools import partial
 
@@ -31,9 +31,8 @@ def encode(
     n, p = grid.shape
     *batch, d = x.shape
     blocks = x.reshape(-1, size)
-    work = partial(_quantize, seed=seed, cells=cells(grid), n=n, p=p)
     starts = places(blocks.shape[0], d, size)
-    codes, scales = by_rows(work, (blocks, starts), rows_of_a_window(size))
+    codes, scales = _quantize(blocks, starts, seed=seed, cells=cells(grid), n=n, p=p)
     words = pack(codes.reshape(*batch, d // p), code_bits(n), backend="xla")
     return words, scales.reshape(*batch, d // size)
 
@@ -72,7 +71,9 @@ def _quantize(
     power = power_below(jnp.max(jnp.abs(x), axis=1, keepdims=True))
     x = x / power
     mean = jnp.mean(x**2, axis=1, keepdims=True)
-    z = rotate_rows(x, starts, seed=seed, back=False) * inverse_root(mean)
+    turn = partial(rotate_rows, seed=seed, back=False)
+    # Only this in windows: in a loop the search does not vectorise.
+    z = by_rows(turn, (x, starts), rows_of_a_window(x.shape[1])) * inverse_root(mean)
     if p == 1:
         codes = nearest_number(z, *cells, look_up=lambda array, index: array[index])
     else:
