@@ -27,13 +27,13 @@ class MnistNetwork:
     """Weight η of the newest gradient in EF21-SGDM."""
     local_steps: tuple[int, ...] = (4, 16)
     """Local steps between two messages that local SGD is tuned over."""
-    target: float = 0.2
+    target: float = 0.3
     """The target for the loss, the mean cross-entropy of the images."""
-    factors: tuple[int, int] = (-5, 1)
+    factors: tuple[int, int] = (-3, 3)
     """Exponents of the grid of step sizes, since no constants are known: 2^first, ..., 2^last."""
     vectors: int = 100
     """No worker sends more bits than so many dense vectors have."""
-    rounds: int = 1000
+    rounds: int = 300
     """No run has more rounds than this."""
     tune_seeds: int = 1
     """Data seeds that choose variants and step sizes."""
