@@ -75,8 +75,8 @@ class Pattern(NamedTuple):
 
     def rows(self, which: npt.NDArray) -> "Pattern":
         """The chosen rows."""
-        columns = (column[which] for column in self[:5])
-        return Pattern(*columns, self.bits, self.download)
+        columns = {name: getattr(self, name)[which] for name in self._fields[:5]}
+        return self._replace(**columns)
 
 
 @dataclass(frozen=True, eq=False)

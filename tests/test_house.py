@@ -19,6 +19,8 @@ import dopt
 ROOT = Path(__file__).parents[1]
 FLOORS = {"compressors": 1, "dopt": 2, "simulators": 3, "theory_checks": 4, "experiments": 5}
 LONGEST_FILE = 500
+OTHER_NAMES = {"scikit-learn": "sklearn"}
+"""Distributions that are imported under another name."""
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "stuff"}
 
 
@@ -106,6 +108,7 @@ def test_no_module_imports_itself_in_a_circle():
 def test_third_party_imports_are_declared_dependencies():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     known = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
+    known |= {OTHER_NAMES[name] for name in known & OTHER_NAMES.keys()}
     found = {
         other.split(".")[0] for path in FILES for other in imported(ast.parse(path.read_text()))
     }

@@ -9,7 +9,6 @@ gzip and xz. Zeros that a file writes out are kept: they count in `nnz` and in `
 sizes count them too.
 """
 
-import importlib
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -192,9 +191,9 @@ def _padded(samples: Samples, features: int | None) -> Samples:
 
 def _breast_cancer() -> Samples:
     """Diagnoses of Wolberg, Street and Mangasarian (1995), each feature scaled to [−1, 1]."""
-    # Named so because scikit-learn is no dependency of its own: mlxtend brings it along.
-    datasets = importlib.import_module("sklearn.datasets")
-    rows, labels = datasets.load_breast_cancer(return_X_y=True)
+    from sklearn.datasets import load_breast_cancer
+
+    rows, labels = load_breast_cancer(return_X_y=True)
     low, high = rows.min(axis=0), rows.max(axis=0)
     scaled = (2 * rows - low - high) / (high - low)
     N, d = scaled.shape

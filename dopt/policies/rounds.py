@@ -46,7 +46,10 @@ def pattern(
 def assignments(pattern: Pattern, phase: int) -> list[Assign]:
     """What the workers of a round are asked to do, in the pattern's order."""
     columns = zip(*(column.tolist() for column in pattern[:4]), strict=True)
-    return [Assign(*row, phase, pattern.bits, pattern.download) for row in columns]
+    return [
+        Assign(worker, gradients, messages, dense, phase, pattern.bits, pattern.download)
+        for worker, gradients, messages, dense in columns
+    ]
 
 
 class RoundPolicy(Policy):

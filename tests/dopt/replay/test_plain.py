@@ -24,10 +24,11 @@ def test_schedule_and_replay_equal_one_loop_that_does_both(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_bits_of_a_schedule_are_the_sizes_of_its_messages(name):
-    problem, method, schedule, models, *_ = run(name)
+    problem, method, schedule, *_ = run(name)
     functions = Functions(problem, replace(method, step_size=jnp.asarray(method.step_size)))
     memory, arrivals = method.init(problem.start())[1], listed(schedule).arrivals
-    kinds = np.stack([arrivals.gradients, arrivals.messages, arrivals.dense, arrivals.phase], axis=1)
+    a = arrivals
+    kinds = np.stack([a.gradients, a.messages, a.dense, a.phase], axis=1)
     bits = np.zeros(len(kinds), np.int64)
     read = (method.broadcast(functions.method.start(problem.start())),) * method.reads
     for kind in np.unique(kinds, axis=0):
