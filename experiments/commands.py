@@ -1,10 +1,8 @@
 """What the commands of `dopt` do."""
 
-import importlib
 import inspect
 import json
 import os
-import pkgutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ import compressors
 import dopt.methods
 import dopt.problems
 from compressors import Compressor
+from compressors.kernels import operations
 from dopt.errors import DataError, DoptError
 from dopt.methods import Method
 from dopt.problems import Problem
@@ -174,12 +173,11 @@ def listing(what: str) -> None:
 
 
 def _kernels() -> dict[str, str]:
-    """The folders of kernels, with the first line of their text."""
-    import compressors.kernels
-
-    folders = pkgutil.iter_modules(compressors.kernels.__path__, "compressors.kernels.")
-    modules = [importlib.import_module(found.name) for found in folders if found.ispkg]
-    return {m.__name__.rpartition(".")[2]: str(m.__doc__).splitlines()[0] for m in modules}
+    """The operations, and what would run here: of the backends that each has, in brackets."""
+    return {
+        row.operation: f"{row.here:7} ({', '.join(row.backends)})  {row.summary}"
+        for row in operations()
+    }
 
 
 def _classes(module: ModuleType, kind: type) -> dict[str, str]:

@@ -10,6 +10,7 @@ divide the arrays. What it may use: elementwise `jnp` but `round`, shifts, `wher
 one axis with sizes that are powers of two; no slices of values, no arrays from outside.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,12 +20,6 @@ from jax.experimental import pallas as pl
 from jaxtyping import Array, Bool, Int, Shaped
 
 
-lowering: Any
-try:
-    from jax.experimental.pallas import triton as lowering
-except ImportError:
-    lowering = None
-
 DEPRECATION = "The Pallas Triton backend is deprecated"
 """How the warning begins."""
 
@@ -32,13 +27,26 @@ MOST_ENTRIES = 2**31 - 1
 """Entries of an array that 32-bit indices reach; larger ones are left to XLA."""
 
 
+@functools.cache
+def lowering() -> Any:
+    """The module `jax.experimental.pallas.triton`; imported where it is needed, since it is slow.
+
+    Raises:
+        NotImplementedError: this JAX has none.
+    """
+    try:
+        from jax.experimental.pallas import triton
+    except ImportError as error:
+        raise NotImplementedError(
+            f"JAX {jax.__version__} has no Triton lowering of Pallas ({error}): take the backend "
+            "'mosaic' or 'xla'"
+        ) from error
+    return triton
+
+
 def check_installed() -> None:
     """Raises `NotImplementedError` where this JAX has no Triton lowering."""
-    if lowering is None:
-        raise NotImplementedError(
-            f"JAX {jax.__version__} has no Triton lowering of Pallas: take the backend 'mosaic' or "
-            "'xla'"
-        )
+    lowering()
 
 
 def check_sizes(name: str, *arrays: Any) -> None:
@@ -61,12 +69,11 @@ def call(
     name: str,
 ) -> Any:
     """Runs `kernel(*array_refs, *out_refs)` once for each point of the grid, at most three axes."""
-    check_installed()
     launch = pl.pallas_call(
         kernel,
         out_shape=out,
         grid=grid,
-        compiler_params=lowering.CompilerParams(num_warps=warps, num_stages=1),
+        compiler_params=lowering().CompilerParams(num_warps=warps, num_stages=1),
         interpret=interpret,
         name=name,
     )
@@ -75,7 +82,7 @@ def call(
 
 def load(ref: Any, index: Int[Array, "..."], mask: Bool[Array, "..."]) -> Shaped[Array, "..."]:
     """The entries of a one-dimensional array at `index`, zeros where `mask` is false."""
-    return lowering.load(ref.at[index], mask=mask, other=jnp.zeros((), ref.dtype))
+    return lowering().load(ref.at[index], mask=mask, other=jnp.zeros((), ref.dtype))
 
 
 def store(
@@ -85,7 +92,7 @@ def store(
     mask: Bool[Array, "..."],
 ) -> None:
     """Writes the values where `mask` is true."""
-    lowering.store(ref.at[index], values, mask=mask)
+    lowering().store(ref.at[index], values, mask=mask)
 
 
 def program(axis: int) -> Int[Array, ""]:

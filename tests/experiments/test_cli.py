@@ -16,6 +16,7 @@ import dopt.errors
 import dopt.methods
 import dopt.problems
 from compressors import Compressor
+from compressors.kernels import operations
 from dopt.methods import Method
 from dopt.problems import Problem
 from dopt.results.read import load
@@ -127,7 +128,7 @@ def lines(out):
         ("compressors", classes(compressors, Compressor)),
         ("problems", classes(dopt.problems, Problem)),
         ("clusters", set(CLUSTERS)),
-        ("kernels", {p.parent.name for p in (ROOT / "compressors/kernels").glob("*/__init__.py")}),
+        ("kernels", {row.operation for row in operations()}),
     ],
 )
 def test_lists_have_a_line_for_everything_public(what, names, dopt_says):
@@ -138,6 +139,11 @@ def test_lists_have_a_line_for_everything_public(what, names, dopt_says):
     assert found.keys() == names
     assert len(names) >= 3
     assert all(len(text) > 5 for text in found.values())
+
+
+def test_kernels_are_listed_with_what_would_run_here(dopt_says):
+    for text in lines(dopt_says("list kernels")[1]).values():
+        assert re.match(r"xla +\(xla, [a-z, ]+\)  \S", text)
 
 
 def test_studies_are_listed_with_their_presets(dopt_says):
