@@ -52,7 +52,7 @@ def test_without_a_triton_lowering_auto_goes_on(gpu, monkeypatch):
     monkeypatch.delattr(pallas, "triton", raising=False)
     monkeypatch.setattr(triton, "lowering", triton.lowering.__wrapped__)
     assert preferred(DOUBLE) == chosen(DOUBLE, "auto", 3) == "xla"
-    with pytest.raises(NotImplementedError, match="has no Triton lowering of Pallas .*: take"):
+    with pytest.raises(NotImplementedError, match=r"has no Triton lowering of Pallas .*: take"):
         chosen(DOUBLE, "triton", 3)
 
 
