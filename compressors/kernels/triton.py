@@ -95,6 +95,15 @@ def store(
     lowering().store(ref.at[index], values, mask=mask)
 
 
+def place(blocks: int) -> tuple[Int[Array, ""], Int[Array, ""]]:
+    """Which block of which row this program handles, in a grid of (rows·blocks,).
+
+    One axis, since CUDA takes 2³¹ − 1 programs along the first and 65,535 along the others.
+    """
+    here = program(0)
+    return jax.lax.rem(here, jnp.int32(blocks)), jax.lax.div(here, jnp.int32(blocks))
+
+
 def program(axis: int) -> Int[Array, ""]:
     """Where this program stands in the grid, int32 with x64 or without."""
     return jnp.asarray(pl.program_id(axis), jnp.int32)

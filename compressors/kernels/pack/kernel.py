@@ -126,9 +126,11 @@ def pack(
     view = as_words(codes.astype(jnp.uint8).reshape(-1, k))
     p = plan(k, bits)
     count, size, out_size = view.shape[0], view.shape[1], words_of(k, bits)
+    blocks = -(-p.length // BLOCK)
 
     def kernel(view_ref: Any, out_ref: Any) -> None:
-        row, w = triton.program(1), _block()
+        block, row = triton.place(blocks)
+        w = block * BLOCK + jnp.arange(BLOCK, dtype=jnp.int32)
         lanes = [
             triton.load(view_ref, row * size + e * p.length + w, _inside(w, p.length, size, e))
             for e in range(p.number)
@@ -138,9 +140,8 @@ def pack(
             triton.store(out_ref, at, join(lanes, part), w < p.length)
 
     out = jax.ShapeDtypeStruct((count * out_size,), jnp.uint32)
-    grid = (-(-p.length // BLOCK), count)
     words = triton.call(
-        kernel, view.reshape(-1), out=out, grid=grid, interpret=interpret, name="pack"
+        kernel, view.reshape(-1), out=out, grid=(count * blocks,), interpret=interpret, name="pack"
     )
     return words.reshape(*rows, out_size)
 
@@ -158,10 +159,11 @@ def unpack(
     if bits >= BYTE or words.size == 0:
         return reference.unpack(words, bits, k, layout)
     p, in_size, size = plan(k, bits), words.shape[-1], -(-k // 4)
-    count = words.size // in_size
+    count, blocks = words.size // in_size, -(-p.length // BLOCK)
 
     def kernel(words_ref: Any, out_ref: Any) -> None:
-        row, w = triton.program(1), _block()
+        block, row = triton.place(blocks)
+        w = block * BLOCK + jnp.arange(BLOCK, dtype=jnp.int32)
         parts = [
             triton.load(words_ref, row * in_size + part.part * p.length + w, w < p.length)
             for part in p.parts
@@ -171,9 +173,13 @@ def unpack(
             triton.store(out_ref, at, split(parts, e, p.parts), _inside(w, p.length, size, e))
 
     out = jax.ShapeDtypeStruct((count * size,), jnp.uint32)
-    grid = (-(-p.length // BLOCK), count)
     view = triton.call(
-        kernel, words.reshape(-1), out=out, grid=grid, interpret=interpret, name="unpack"
+        kernel,
+        words.reshape(-1),
+        out=out,
+        grid=(count * blocks,),
+        interpret=interpret,
+        name="unpack",
     )
     codes = jax.lax.bitcast_convert_type(view, jnp.uint8)
     return codes.reshape(count, 4 * size)[:, :k].reshape(*rows, k)
@@ -187,11 +193,6 @@ def as_words(codes: UInt[Array, "rows k"]) -> UInt32[Array, "rows fours"]:
     """uint8 codes, four in a word."""
     padded = jnp.pad(codes, [(0, 0), (0, -codes.shape[-1] % 4)])
     return jax.lax.bitcast_convert_type(padded.reshape(codes.shape[0], -1, 4), jnp.uint32)
-
-
-def _block() -> Array:
-    """Which words of a lane this program handles."""
-    return triton.program(0) * BLOCK + jnp.arange(BLOCK, dtype=jnp.int32)
 
 
 def _inside(w: Array, length: int, size: int, lane: int) -> Array:

@@ -58,10 +58,11 @@ def quantize_pack(
         return reference.quantize_pack(x, grid, scales, seed)
     p, out_size, fours = plan(k, grid.bits), words_of(k, grid.bits), -(-k // SHARERS)
     keys = jnp.zeros(2, jnp.uint32) if seed is None else jnp.stack(schedule(seed))
-    number = reader(scales, k)
+    number, blocks = reader(scales, k), -(-p.length // BLOCK)
 
     def kernel(x_ref: Any, inverse_ref: Any, zero_ref: Any, keys_ref: Any, out_ref: Any) -> None:
-        row, w, lanes = triton.program(1), words_here(), []
+        block, row = triton.place(blocks)
+        w, lanes = words_of_block(block), []
         for e in range(p.number):
             column, inside = neighbours(e * p.length + w, w < p.length, k)
             values = triton.load(x_ref, row * k + column, inside).astype(jnp.float32)
@@ -87,7 +88,7 @@ def quantize_pack(
         scales.zeros.reshape(-1),
         keys,
         out=jax.ShapeDtypeStruct((rows * out_size,), jnp.uint32),
-        grid=(-(-p.length // BLOCK), rows),
+        grid=(rows * blocks,),
         interpret=interpret,
         name="quantize_pack",
     ).reshape(rows, out_size)
@@ -107,9 +108,11 @@ def unpack_dequantize(
     if words.size == 0:
         return reference.unpack_dequantize(words, grid, scales, k, dtype)
     p, number = plan(k, grid.bits), reader(scales, k)
+    blocks = -(-p.length // BLOCK)
 
     def kernel(words_ref: Any, scale_ref: Any, zero_ref: Any, out_ref: Any) -> None:
-        row, w = triton.program(1), words_here()
+        block, row = triton.place(blocks)
+        w = words_of_block(block)
         parts = [
             triton.load(words_ref, row * in_size + part.part * p.length + w, w < p.length)
             for part in p.parts
@@ -127,7 +130,7 @@ def unpack_dequantize(
         scales.values.reshape(-1),
         scales.zeros.reshape(-1),
         out=jax.ShapeDtypeStruct((rows * k,), dtype),
-        grid=(-(-p.length // BLOCK), rows),
+        grid=(rows * blocks,),
         interpret=interpret,
         name="unpack_dequantize",
     ).reshape(rows, k)
@@ -137,9 +140,9 @@ quantize_interpreted = functools.partial(quantize_pack, interpret=True)
 dequantize_interpreted = functools.partial(unpack_dequantize, interpret=True)
 
 
-def words_here() -> Int32[Array, " block"]:
-    """Which words of a lane this program handles."""
-    return triton.program(0) * BLOCK + jnp.arange(BLOCK, dtype=jnp.int32)
+def words_of_block(block: Int32[Array, ""]) -> Int32[Array, " block"]:
+    """Which words of a lane the program of a block handles."""
+    return block * BLOCK + jnp.arange(BLOCK, dtype=jnp.int32)
 
 
 def neighbours(word: Int32[Array, " block"], some: Array, k: int) -> tuple[Array, Array]:

@@ -19,7 +19,7 @@ from compressors.kernels.quantize_pack.kernel import (
     codes_of,
     neighbours,
     reader,
-    words_here,
+    words_of_block,
 )
 from compressors.kernels.quantize_pack.scales import Scales
 from compressors.kernels.reduce_packed import reference
@@ -48,7 +48,7 @@ def reduce_packed(
     kind = jnp.int32 if counted else jnp.float32
 
     def kernel(words_ref: Any, scale_ref: Any, zero_ref: Any, out_ref: Any) -> None:
-        w = words_here()
+        w = words_of_block(triton.program(0))
         places = [neighbours(e * p.length + w, w < p.length, k) for e in range(p.number)]
 
         def add(i: Array, totals: tuple[Array, ...]) -> tuple[Array, ...]:
