@@ -131,7 +131,7 @@ def test_the_command_writes_picture_and_table(few, dopt_says, tmp_path):
 def test_wrong_usage_is_refused(few, dopt_says, tmp_path):
     code, out, err = dopt_says("plot", tmp_path, "--out", tmp_path)
     assert (code, out) == (2, "")
-    assert "--out and --data belong to `dopt plot compressors`" in err
+    assert "--data belongs to `dopt plot compressors`, --out to that and" in err
     (tmp_path / "file").touch()
     code, out, err = dopt_says("plot", "compressors", "--out", tmp_path / "file")
     assert (code, out) == (1, "")
