@@ -14,10 +14,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Key
 
-from dopt.problems._base import Problem
 from dopt.problems._cut import Cut
+from dopt.problems._minibatches import MiniBatched
 from dopt.problems._parts import per_worker
 from dopt.problems._sampling import sum_over_batches
 
@@ -29,7 +29,7 @@ Part = Callable[[Int[Array, " S"], Float[Array, " S"]], Any]
 """`part(rows, shares)`: a sum over the samples `rows` with the weights `shares`."""
 
 
-class MeanOverSamples(Problem):
+class MeanOverSamples(MiniBatched):
     """The mechanics of parts, mini-batches and chunks.
 
     A stochastic gradient averages `batch` samples of the worker's part, drawn uniformly with
@@ -67,29 +67,6 @@ class MeanOverSamples(Problem):
     def local_grad(self, x: Float[Array, " d"], worker: Int[Array, ""]) -> Float[Array, " d"]:
         """The gradient over the part of `worker`; over all data where there are no parts."""
         return self.grad(x) if self.n is None else _local_grad(self, x, worker)
-
-    def stochastic_grad(
-        self, x: Float[Array, " d"], *, key: PRNGKeyArray, worker: Int[Array, ""]
-    ) -> Float[Array, " d"]:
-        """The gradient over one mini-batch: the sum of one."""
-        return self.grad_sum(x, jnp.int32(1), key=key, worker=worker, most=1)
-
-    def grad_sum(
-        self,
-        x: Float[Array, " d"],
-        count: Int[Array, ""],
-        *,
-        key: PRNGKeyArray,
-        worker: Int[Array, ""],
-        most: int,
-    ) -> Float[Array, " d"]:
-        """The sum over `count` mini-batches; `count` times ∇f_i where gradients are exact."""
-        if self.batch is None:
-            return count.astype(x.dtype) * self.local_grad(x, worker)
-        one = jnp.ones(1, x.dtype)
-        return self.weighted_grad_sum(
-            x, count[None], one, keys=key[None], workers=worker[None], most=most
-        )
 
     def weighted_grad_sum(
         self,

@@ -22,12 +22,12 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Int32, Int64, Key, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Int32, Int64, Key
 
 from compressors import Constant
 from dopt.data import Samples
 from dopt.errors import ConfigurationError
-from dopt.problems._base import Constants, Problem
+from dopt.problems._base import Constants
 from dopt.problems._cut import cut as divided
 from dopt.problems._dtype import float_dtype
 from dopt.problems._margin_constants import (
@@ -45,6 +45,7 @@ from dopt.problems._margin_passes import (
     sampled_grad,
     sum_of_parts,
 )
+from dopt.problems._minibatches import MiniBatched
 from dopt.problems._rows import DenseRows, dense_rows
 from dopt.problems._sampling import sum_over_batches
 from dopt.problems._sparse_rows import SPARSE_BELOW, SparseRows, sparse_rows
@@ -57,7 +58,7 @@ _LOG_LOSS = LogLoss()
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
-class LogisticRegression(Problem):
+class LogisticRegression(MiniBatched):
     """A linear classifier; built by `from_arrays` or `from_samples`, which check the data."""
 
     name: ClassVar[str] = "logistic"
@@ -265,29 +266,6 @@ class LogisticRegression(Problem):
         if self.n is None:
             return self.grad(x)
         return local_grad(self, x, worker) + self.regularizer.grad(x)
-
-    def stochastic_grad(
-        self, x: Float[Array, " d"], *, key: PRNGKeyArray, worker: Int[Array, ""]
-    ) -> Float[Array, " d"]:
-        """The gradient over one mini-batch: the sum of one."""
-        return self.grad_sum(x, jnp.int32(1), key=key, worker=worker, most=1)
-
-    def grad_sum(
-        self,
-        x: Float[Array, " d"],
-        count: Int[Array, ""],
-        *,
-        key: PRNGKeyArray,
-        worker: Int[Array, ""],
-        most: int,
-    ) -> Float[Array, " d"]:
-        """The sum over `count` mini-batches; `count` times ∇f_i where gradients are exact."""
-        if self.batch is None:
-            return count.astype(x.dtype) * self.local_grad(x, worker)
-        one = jnp.ones(1, x.dtype)
-        return self.weighted_grad_sum(
-            x, count[None], one, keys=key[None], workers=worker[None], most=most
-        )
 
     def weighted_grad_sum(
         self,

@@ -27,13 +27,14 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Int32, Key, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Int32, Key
 
 from compressors import Constant
 from dopt.data import Digits
 from dopt.errors import ConfigurationError
-from dopt.problems._base import Constants, Problem
+from dopt.problems._base import Constants
 from dopt.problems._dtype import float_dtype
+from dopt.problems._minibatches import MiniBatched
 from dopt.problems._sampling import sum_over_batches
 
 
@@ -42,7 +43,7 @@ _CLASSES = 10
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, eq=False)
-class MultinomialLogistic(Problem):
+class MultinomialLogistic(MiniBatched):
     """Softmax regression on data that all workers share; built by `from_digits`."""
 
     name: ClassVar[str] = "multinomial"
@@ -126,27 +127,6 @@ class MultinomialLogistic(Problem):
     def local_grad(self, x: Float[Array, " d"], worker: Int[Array, ""]) -> Float[Array, " d"]:
         """∇f(x), for every worker."""
         return self.grad(x)
-
-    def stochastic_grad(
-        self, x: Float[Array, " d"], *, key: PRNGKeyArray, worker: Int[Array, ""]
-    ) -> Float[Array, " d"]:
-        """The gradient over one mini-batch: the sum of one."""
-        return self.grad_sum(x, jnp.int32(1), key=key, worker=worker, most=1)
-
-    def grad_sum(
-        self,
-        x: Float[Array, " d"],
-        count: Int[Array, ""],
-        *,
-        key: PRNGKeyArray,
-        worker: Int[Array, ""],
-        most: int,
-    ) -> Float[Array, " d"]:
-        """The sum over `count` mini-batches, in two products a pass."""
-        one = jnp.ones(1, x.dtype)
-        return self.weighted_grad_sum(
-            x, count[None], one, keys=key[None], workers=worker[None], most=most
-        )
 
     def weighted_grad_sum(
         self,
