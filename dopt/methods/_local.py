@@ -37,13 +37,21 @@ def local_gradient(
     return total / batch
 
 
-class Shifted(Method):
-    """A method with a memory g_i on every worker and g, their mean, on the server.
-
-    g_i moves by what arrives of worker i, g by the weighted sum of it.
-    """
+class _Summed(Method):
+    """A method whose workers keep g_i, and whose server adds what arrives to their mean g."""
 
     stateful: ClassVar[bool] = True
+
+    def estimate(
+        self, memory: Memory, total: Float[Array, " d"], phase: Int[Array, ""]
+    ) -> tuple[Float[Array, " d"], Memory]:
+        """The new g: g + (1/n) Σ c_i."""
+        g = memory + total
+        return g, g
+
+
+class Shifted(_Summed):
+    """A method whose workers keep g_i alone."""
 
     def init(self, x: Float[Array, " d"]) -> tuple[Memory, Memory]:
         """On the server g = 0, on every worker g_i = 0."""
@@ -55,9 +63,17 @@ class Shifted(Method):
         """g_i + c_i."""
         return memory + received
 
-    def estimate(
-        self, memory: Memory, total: Float[Array, " d"], phase: Int[Array, ""]
-    ) -> tuple[Float[Array, " d"], Memory]:
-        """The new g: g + (1/n) Σ c_i."""
-        g = memory + total
-        return g, g
+
+class Following(_Summed):
+    """A method whose workers keep a vector of their own and g_i, which follows it compressed."""
+
+    def init(self, x: Float[Array, " d"]) -> tuple[Memory, Memory]:
+        """On the server g = 0, on every worker both are 0."""
+        return jnp.zeros_like(x), (jnp.zeros_like(x), jnp.zeros_like(x))
+
+    def remember(
+        self, memory: Memory, vector: Float[Array, " d"], received: Float[Array, " d"], job: Job
+    ) -> Memory:
+        """The vector of its own, and g_i + c_i."""
+        own, g = memory
+        return own, g + received

@@ -23,14 +23,14 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from compressors import Unbiased
 from dopt.costs import Costs
-from dopt.methods._base import Memory, Method, Optimizer
+from dopt.methods._base import Memory, Optimizer
 from dopt.methods._job import Job
+from dopt.methods._local import Following
 from dopt.methods._single import check_single
 from dopt.policies import Policy, Rounds, pattern
 from dopt.problems import Constants, Problem
@@ -41,15 +41,10 @@ FULL = 1
 """The phase of the first round."""
 
 
-class Corrected(Method):
+class Corrected(Following):
     """What DASHA and DASHA-MVR share: h_i estimates ∇f_i, and g_i follows it compressed."""
 
-    stateful: ClassVar[bool] = True
     compressor: Unbiased
-
-    def init(self, x: Float[Array, " d"]) -> tuple[Memory, Memory]:
-        """On the server g = 0, on every worker h_i = g_i = 0; the first round sets them."""
-        return jnp.zeros_like(x), (jnp.zeros_like(x), jnp.zeros_like(x))
 
     def message(
         self, memory: Memory, h: Float[Array, " d"], job: Job
@@ -60,20 +55,6 @@ class Corrected(Method):
             return (h, g), h
         a = 1 / (2 * self.compressor.omega(len(h)).value + 1)
         return (h, g), h - before - a * (g - before)
-
-    def remember(
-        self, memory: Memory, vector: Float[Array, " d"], received: Float[Array, " d"], job: Job
-    ) -> Memory:
-        """h_i, and g_i + m_i."""
-        h, g = memory
-        return h, g + received
-
-    def estimate(
-        self, memory: Memory, total: Float[Array, " d"], phase: Int[Array, ""]
-    ) -> tuple[Float[Array, " d"], Memory]:
-        """The new g: g + (1/n) Σ m_i."""
-        g = memory + total
-        return g, g
 
 
 @jax.tree_util.register_dataclass

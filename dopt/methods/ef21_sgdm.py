@@ -24,15 +24,15 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from compressors import Compressor
 from dopt.costs import Costs
 from dopt.errors import ConfigurationError
-from dopt.methods._base import Memory, Method, Optimizer
+from dopt.methods._base import Memory, Optimizer
 from dopt.methods._constants import contraction_of
 from dopt.methods._job import Job
-from dopt.methods._local import check_batch, local_gradient
+from dopt.methods._local import Following, check_batch, local_gradient
 from dopt.methods._single import check_single
 from dopt.policies import Policy, Rounds, pattern
 from dopt.problems import Constants, Problem
@@ -41,11 +41,10 @@ from dopt.theory import ef21_sgdm_step_size
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class EF21SGDM(Method):
+class EF21SGDM(Following):
     """EF21 with momentum on the workers, for stochastic gradients."""
 
     name: ClassVar[str] = "EF21-SGDM"
-    stateful: ClassVar[bool] = True
     step_size: Any
     compressor: Compressor = field(metadata={"static": True})
     momentum: float = field(metadata={"static": True})
@@ -65,10 +64,6 @@ class EF21SGDM(Method):
         self.check(d, costs.n)
         return Rounds(pattern(range(costs.n), gradients=self.batch or 1, weight=1.0 / costs.n))
 
-    def init(self, x: Float[Array, " d"]) -> tuple[Memory, Memory]:
-        """On the server g = 0, on every worker v_i = g_i = 0."""
-        return jnp.zeros_like(x), (jnp.zeros_like(x), jnp.zeros_like(x))
-
     def uplink(
         self,
         problem: Problem,
@@ -83,20 +78,6 @@ class EF21SGDM(Method):
         gradient = local_gradient(problem, models[0], job.worker, self.batch, key)
         v = jnp.where(job.job == 0, gradient, v + self.momentum * (gradient - v))
         return (v, g), v - g
-
-    def remember(
-        self, memory: Memory, vector: Float[Array, " d"], received: Float[Array, " d"], job: Job
-    ) -> Memory:
-        """v_i, and g_i + c_i."""
-        v, g = memory
-        return v, g + received
-
-    def estimate(
-        self, memory: Memory, total: Float[Array, " d"], phase: Int[Array, ""]
-    ) -> tuple[Float[Array, " d"], Memory]:
-        """The new g: g + (1/n) Σ c_i."""
-        g = memory + total
-        return g, g
 
     def theory_step_size(self, constants: Constants, d: int, n: int) -> float:
         """γ of `ef21_sgdm_step_size`."""

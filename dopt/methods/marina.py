@@ -76,9 +76,28 @@ class Differences(Method):
         return g, g
 
 
+class ExactDifferences(Differences):
+    """What MARINA and PP-MARINA send: exact gradients and their differences."""
+
+    def uplink(
+        self,
+        problem: Problem,
+        memory: Memory,
+        models: tuple[Float[Array, " D"], ...],
+        job: Job,
+        *,
+        key: PRNGKeyArray,
+    ) -> tuple[Memory, Float[Array, " d"]]:
+        """∇f_i(x^k), less ∇f_i(x^{k−1}) in a compressed round."""
+        gradient = problem.local_grad(models[0], job.worker)
+        if job.phase == FULL:
+            return memory, gradient
+        return memory, gradient - problem.local_grad(models[1], job.worker)
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class MARINA(Differences):
+class MARINA(ExactDifferences):
     """Compressed gradient differences with a shared coin."""
 
     name: ClassVar[str] = "MARINA"
@@ -96,21 +115,6 @@ class MARINA(Differences):
             full=pattern(everyone, gradients=1, dense=True, weight=weight),
             p=self.p,
         )
-
-    def uplink(
-        self,
-        problem: Problem,
-        memory: Memory,
-        models: tuple[Float[Array, " D"], ...],
-        job: Job,
-        *,
-        key: PRNGKeyArray,
-    ) -> tuple[Memory, Float[Array, " d"]]:
-        """∇f_i(x^k), less ∇f_i(x^{k−1}) in a compressed round."""
-        gradient = problem.local_grad(models[0], job.worker)
-        if job.phase == FULL:
-            return memory, gradient
-        return memory, gradient - problem.local_grad(models[1], job.worker)
 
     def theory_step_size(self, constants: Constants, d: int, n: int) -> float:
         """γ = 1/(L + √((1−p)/p · ((A − B)L_+² + B·L_±²))).

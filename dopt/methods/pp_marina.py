@@ -22,23 +22,21 @@ from typing import Any, ClassVar
 
 import jax
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
 
 from compressors import Unbiased
 from dopt.costs import Costs
 from dopt.errors import ConfigurationError
-from dopt.methods._base import Memory, Optimizer
-from dopt.methods._job import Job
+from dopt.methods._base import Optimizer
 from dopt.methods._single import check_single
-from dopt.methods.marina import FULL, Differences
+from dopt.methods.marina import ExactDifferences
 from dopt.policies import Policy, SampledRounds, pattern
-from dopt.problems import Constants, Problem
+from dopt.problems import Constants
 from dopt.theory import marina_step_size, sampled_ab
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class PPMARINA(Differences):
+class PPMARINA(ExactDifferences):
     """MARINA with partial participation; compressors are independent."""
 
     name: ClassVar[str] = "PP-MARINA"
@@ -66,21 +64,6 @@ class PPMARINA(Differences):
             full=pattern(everyone, gradients=1, dense=True, weight=1.0 / costs.n),
             p=self.p,
         )
-
-    def uplink(
-        self,
-        problem: Problem,
-        memory: Memory,
-        models: tuple[Float[Array, " D"], ...],
-        job: Job,
-        *,
-        key: PRNGKeyArray,
-    ) -> tuple[Memory, Float[Array, " d"]]:
-        """∇f_i(x^k), less ∇f_i(x^{k−1}) in a compressed round."""
-        gradient = problem.local_grad(models[0], job.worker)
-        if job.phase == FULL:
-            return memory, gradient
-        return memory, gradient - problem.local_grad(models[1], job.worker)
 
     def theory_step_size(self, constants: Constants, d: int, n: int) -> float:
         """γ of MARINA with A and B of a sample."""

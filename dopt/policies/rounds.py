@@ -2,7 +2,7 @@
 
 import abc
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +52,22 @@ def assignments(pattern: Pattern, phase: int) -> list[Assign]:
     ]
 
 
+def weights_of(pattern: Pattern) -> dict[int, float]:
+    """The weight of every worker of a round."""
+    return dict(zip(pattern.worker.tolist(), pattern.weight.tolist(), strict=True))
+
+
+def _round(
+    actions: list[Action], asked: list[Assign], weights: dict[int, float]
+) -> Generator[Sequence[Action], Arrival, list[Action]]:
+    """Asks, after what is to be done first, and counts all answers; returns how the round ends."""
+    actions = [*actions, *asked]
+    for _ in asked:
+        arrival = yield actions
+        actions = [Count(weights[arrival.worker])]
+    return [*actions, Step()]
+
+
 class RoundPolicy(Policy):
     """Rounds of the same workers, each after one of a few patterns; its place is its phase."""
 
@@ -71,18 +87,10 @@ class RoundPolicy(Policy):
     def run(self, n: int, seed: int) -> Run:
         """See `Policy.run`."""
         asked = [assignments(pattern, phase) for phase, pattern in enumerate(self.patterns)]
-        weights = [
-            dict(zip(pattern.worker.tolist(), pattern.weight.tolist(), strict=True))
-            for pattern in self.patterns
-        ]
+        weights = [weights_of(pattern) for pattern in self.patterns]
         actions: list[Action] = []
         for phase in self.phases(seed):
-            actions += asked[phase]
-            for left in range(len(asked[phase]) - 1, -1, -1):
-                arrival: Arrival = yield actions
-                actions = [Count(weights[phase][arrival.worker])]
-                if not left:
-                    actions.append(Step())
+            actions = yield from _round(actions, asked[phase], weights[phase])
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,10 +172,4 @@ class SampledRounds(Policy):
             else:
                 drawn = samples.choice(len(now.worker), self.r, replace=False, shuffle=False)
                 now = now.rows(np.sort(drawn))
-            weight = dict(zip(now.worker.tolist(), now.weight.tolist(), strict=True))
-            actions += assignments(now, phase)
-            for left in range(len(weight) - 1, -1, -1):
-                arrival: Arrival = yield actions
-                actions = [Count(weight[arrival.worker])]
-                if not left:
-                    actions.append(Step())
+            actions = yield from _round(actions, assignments(now, phase), weights_of(now))
