@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dopt.errors import ConfigurationError, DoptError
+from experiments.benchmarks.machine import processor
 from experiments.benchmarks.pairs import PAIRS, ratio
 from experiments.benchmarks.rivals import OURS, RIVALS
 from experiments.benchmarks.workloads import WORKLOADS
@@ -144,23 +145,13 @@ def machine() -> dict[str, str]:
     import numpy as np
 
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": str(len(os.sched_getaffinity(0))),
         "backend": jax.default_backend(),
         "JAX": jax.__version__,
         "numpy": np.__version__,
         "Python": platform.python_version(),
     }
-
-
-def _processor() -> str:
-    import platform
-
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or "unknown"
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
