@@ -19,7 +19,7 @@ import dopt
 ROOT = Path(__file__).parents[1]
 FLOORS = {"compressors": 1, "dopt": 2, "simulators": 3, "theory_checks": 4, "experiments": 5}
 LONGEST_FILE = 500
-OTHER_NAMES = {"scikit-learn": "sklearn"}
+OTHER_NAMES = {"pillow": "PIL", "scikit-learn": "sklearn"}
 """Distributions that are imported under another name."""
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc", "tools", "stuff"}
 
