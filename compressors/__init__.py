@@ -13,11 +13,16 @@ from compressors._joint import Collective as Collective
 from compressors._joint import IndependentFamily as IndependentFamily
 from compressors._joint import Joint as Joint
 from compressors._sparse import Sparse as Sparse
+from compressors.allocation import Allocation as Allocation
+from compressors.allocation import Knapsack as Knapsack
+from compressors.allocation import Uniform as Uniform
 from compressors.as_optax import CompressionState as CompressionState
 from compressors.as_optax import as_optax as as_optax
 from compressors.averaged import Averaged as Averaged
 from compressors.bernoulli import Bernoulli as Bernoulli
 from compressors.bernoulli import CoordinateBernoulli as CoordinateBernoulli
+from compressors.budgeted import Budgeted as Budgeted
+from compressors.budgeted import Chosen as Chosen
 from compressors.composed import Composed as Composed
 from compressors.composed import ContractiveComposed as ContractiveComposed
 from compressors.core import CORE as CORE
@@ -30,6 +35,8 @@ from compressors.entropy import elias_bits as elias_bits
 from compressors.entropy import elias_dense_bits as elias_dense_bits
 from compressors.entropy import entropy_bits as entropy_bits
 from compressors.identity import Identity as Identity
+from compressors.ladders import Ladder as Ladder
+from compressors.ladders import TopKLadder as TopKLadder
 from compressors.multilevel import Multilevel as Multilevel
 from compressors.natural import NaturalCompression as NaturalCompression
 from compressors.natural import NaturalDithering as NaturalDithering

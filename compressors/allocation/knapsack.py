@@ -1,0 +1,107 @@
+"""Knapsack: the rungs of least total error under the budget, as Kimad+ chooses them."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int32
+
+from compressors.allocation._base import Allocation, better, fits, tamed
+from compressors.allocation.uniform import Uniform
+
+
+MOST_STEPS = 1 << 15
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Knapsack(Allocation):
+    """min Σ_l error_l(r_l) subject to Σ_l bits_l(r_l) ≤ budget, by dynamic programming.
+
+    Kimad+ (arXiv 2312.08053) with the axis of the budget discretised: what a rung costs above rung
+    0 is rounded up to units of (budget − Σ_l bits_l(0))/steps, in exact integer arithmetic, so that
+    the budget is never exceeded, rung 0 costs nothing, and the programme is exact for the rounded
+    costs. Rounding may cost more than it gains, wherefore the better of the choice and `Uniform` is
+    returned: L layers waste up to L units.
+
+    Attributes:
+        steps: units of the budget beyond rung 0.
+    """
+
+    steps: int = field(default=1000, metadata={"static": True})
+    name: ClassVar[str] = "Knapsack"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps <= MOST_STEPS:
+            raise ValueError(
+                f"{self.name} with steps = {self.steps}: give from 1 to {MOST_STEPS} units"
+            )
+
+    def choose(
+        self,
+        errors: Float[Array, "L R"] | None,
+        bits: Int32[Array, "L R"],
+        budget: Int32[Array, ""],
+    ) -> Int32[Array, " L"]:
+        """The rungs; O(L·R·steps)."""
+        assert errors is not None
+        errors = tamed(errors)
+        rungs = cheapest(errors, units(bits, budget, self.steps), self.steps)
+        rungs = better(errors, rungs, Uniform().choose(None, bits, budget))
+        return jnp.where(fits(bits, budget), rungs, 0)
+
+
+def units(bits: Int32[Array, "L R"], budget: Int32[Array, ""], steps: int) -> Int32[Array, "L R"]:
+    """⌈steps·(bits_l(r) − bits_l(0))/slack⌉ with slack = budget − Σ_l bits_l(0).
+
+    A cost above the slack is steps + 1. The product has more than 32 bits: it is divided as it is
+    built, bit by bit of `steps`, with a remainder below the slack.
+    """
+    slack = jnp.maximum(budget - bits[:, 0].sum(dtype=jnp.int32), 0)
+    above = bits - bits[:, :1]
+    by = jnp.maximum(slack, 1).astype(jnp.uint32)
+    part = jnp.clip(above, 0, slack).astype(jnp.uint32)
+    quotient = rest = jnp.zeros_like(part)
+    for bit in f"{steps:b}":
+        quotient, rest = 2 * quotient, 2 * rest
+        for term in (0, part) if bit == "1" else (0,):
+            rest = rest + term
+            carry = rest >= by
+            quotient = quotient + carry.astype(jnp.uint32)
+            rest = jnp.where(carry, rest - by, rest)
+    cost = quotient + (rest > 0).astype(jnp.uint32)
+    return jnp.where(above > slack, steps + 1, cost.astype(jnp.int32))
+
+
+def cheapest(
+    errors: Float[Array, "L R"], costs: Int32[Array, "L R"], steps: int
+) -> Int32[Array, " L"]:
+    """The rungs of least total error with Σ_l costs_l(r_l) ≤ steps; rung 0 costs nothing.
+
+    least[s] is the least error of the layers so far at a cost of at most s; the rung that attains
+    it is stored for every layer and s, and followed back from s = steps.
+    """
+    place = jnp.arange(steps + 1, dtype=jnp.int32)
+    stored = jnp.uint8 if errors.shape[1] <= 1 << 8 else jnp.uint16
+
+    def add(
+        least: Float[Array, " S"], layer: tuple[Float[Array, " R"], Int32[Array, " R"]]
+    ) -> tuple[Array, Array]:
+        error, cost = layer
+        before = place[None, :] - cost[:, None]
+        sums = least.at[before].get(mode="clip") + error[:, None]
+        sums = jnp.where(before >= 0, sums, jnp.inf)
+        return sums.min(axis=0), sums.argmin(axis=0).astype(stored)
+
+    def back(
+        left: Int32[Array, ""], layer: tuple[Array, Int32[Array, " R"]]
+    ) -> tuple[Array, Array]:
+        choice, cost = layer
+        rung = choice[left].astype(jnp.int32)
+        return left - cost[rung], rung
+
+    start = jnp.zeros(steps + 1, errors.dtype)
+    _, choices = jax.lax.scan(add, start, (errors, costs))
+    last = jnp.asarray(steps, jnp.int32)
+    return jax.lax.scan(back, last, (choices, costs), reverse=True)[1]

@@ -1,0 +1,95 @@
+"""TopK at several ratios: one sort gives the errors of all of them."""
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Int64, PRNGKeyArray
+
+from compressors._base import Compressor, Message, packed_bits
+from compressors._dtype import wide
+from compressors._largest import at_or_above, cut, magnitudes, padded
+from compressors._sparse import Sparse
+from compressors.ladders._base import ErrorsAre, Ladder, check_ratios, dense_bits, kept, smaller
+from compressors.topk import TopK
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TopKLadder(Ladder):
+    """TopK with K = max(1, round(ratio·d)) coordinates for each ratio.
+
+    Where values and indices would be no smaller than the dense vector, that is sent: all of a top
+    ratio 1, with no index. Small layers have rungs that coincide.
+
+    Attributes:
+        ratios: increasing, above 0 and at most 1.
+    """
+
+    ratios: tuple[float, ...] = field(metadata={"static": True})
+    name: ClassVar[str] = "TopKLadder"
+    errors_are: ClassVar[ErrorsAre] = "exact"
+    branches: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_ratios(self.name, self.ratios)
+
+    @property
+    def rungs(self) -> int:
+        """The number of ratios."""
+        return len(self.ratios)
+
+    def check(self, d: int) -> None:
+        """Accepts every dimension."""
+
+    def member(self, rung: int, d: int, dtype: Any = jnp.float32) -> Compressor:
+        """TopK, or the identity where that sends no more."""
+        K = kept(self.ratios[rung], d)
+        return smaller(TopK(K), _bits(K, d, jnp.dtype(dtype)), d, dtype)
+
+    def bits(self, d: int, dtype: Any) -> Int64[np.ndarray, " R"]:
+        """Values and indices, or all values."""
+        dtype = jnp.dtype(dtype)
+        bits = [_bits(kept(ratio, d), d, dtype) for ratio in self.ratios]
+        return np.minimum(np.asarray(bits, np.int64), dense_bits(d, dtype))
+
+    def errors(self, x: Float[Array, " d"], *, key: PRNGKeyArray) -> Float[Array, " R"]:
+        """The energy of what is not kept, summed from the smallest up; the key is not used."""
+        d = x.shape[0]
+        rising = jax.lax.bitcast_convert_type(jnp.sort(magnitudes(x)), x.dtype).astype(wide(x))
+        left = d - self._kept(d, x.dtype)
+        energy, energies, start = jnp.zeros((), rising.dtype), {}, 0
+        for end in sorted(set(left.tolist())):
+            energy = energy + jnp.sum(jnp.square(rising[start:end]))
+            energies[end], start = energy, end
+        return jnp.stack([energies[end] for end in left.tolist()])
+
+    def received(
+        self, x: Float[Array, " d"], rung: Int[Array, ""], *, key: PRNGKeyArray
+    ) -> Float[Array, " d"]:
+        """The K largest coordinates in their places; the key is not used."""
+        d = x.shape[0]
+        K = jnp.asarray(self._kept(d, x.dtype), jnp.int32)[rung]
+        u = padded(magnitudes(x))
+        # Scattered values are added to zeros, whereby −0 becomes 0; a dense message keeps it.
+        sent = at_or_above(u, *cut(u, K))[:d] & (x != 0)
+        return jnp.where(d == K, x, jnp.where(sent, x, 0))
+
+    def _kept(self, d: int, dtype: Any) -> Int64[np.ndarray, " R"]:
+        """The number of coordinates that arrive on every rung."""
+        members = [self.member(rung, d, dtype) for rung in range(self.rungs)]
+        return np.asarray([m.K if isinstance(m, TopK) else d for m in members], np.int64)
+
+
+@cache
+def _bits(K: int, d: int, dtype: Any) -> int:
+    """Bits of TopK's packed arrays, from the shapes of its code; nothing is searched for."""
+
+    def message(indices: Int[Array, " K"], values: Float[Array, " K"]) -> Message:
+        return TopK(K).pack(Sparse(indices, values, d))
+
+    indices, values = (jax.ShapeDtypeStruct((K,), kind) for kind in (jnp.int32, dtype))
+    return packed_bits(jax.eval_shape(message, indices, values))
