@@ -11,6 +11,7 @@ from dopt.problems.from_loss import from_loss as from_loss
 from dopt.problems.heterogeneous_quadratics import (
     HeterogeneousQuadratics as HeterogeneousQuadratics,
 )
+from dopt.problems.leaves import leaf_names as leaf_names
 from dopt.problems.logistic import LogisticRegression as LogisticRegression
 from dopt.problems.losses import LogLoss as LogLoss
 from dopt.problems.losses import MarginLoss as MarginLoss
@@ -25,4 +26,5 @@ from dopt.problems.noise import Noise as Noise
 from dopt.problems.noise import NoNoise as NoNoise
 from dopt.problems.noise import ProgressiveNoise as ProgressiveNoise
 from dopt.problems.noise import ScalarNoise as ScalarNoise
+from dopt.problems.resnet import resnet18 as resnet18
 from dopt.problems.tridiagonal import TridiagonalQuadratic as TridiagonalQuadratic

@@ -3,13 +3,16 @@
 A job asks for the gradient of one worker. Under `vmap` over jobs that would gather a copy of every
 asked part, which costs more than the gradients: where as many are asked as there are workers, all
 of them are computed from the data as they lie, and rows of the result are picked.
+
+Large models go through in turn: side by side they would hold the activations of all at once, and
+convolutions with a kernel for each are many times slower than one after another.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
-from jax.custom_batching import custom_vmap
+from jax.custom_batching import custom_vmap, sequential_vmap
 from jaxtyping import Array, Float, Int
 
 
@@ -45,3 +48,17 @@ def per_worker(one: One, every: All) -> One:
         return mapped(leaves, x, worker)
 
     return gradient
+
+
+def in_turn(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function(problem, *arrays)`, which under `vmap` is a loop over what is mapped."""
+
+    def called(problem: Any, *arrays: Array) -> Any:
+        leaves, tree = jax.tree.flatten(problem)
+
+        def single(leaves: list[Array], *arrays: Array) -> Any:
+            return function(jax.tree.unflatten(tree, leaves), *arrays)
+
+        return sequential_vmap(single)(leaves, *arrays)
+
+    return called

@@ -5,7 +5,7 @@
 Workers count alike however many samples they have: where parts are unequal, f is not the mean over
 all samples. A subclass says what Σ_s shares[s]·ℓ(x, sample s) and its gradient are.
 
-Memory: at most `AT_ONCE` samples go through ℓ at a time, whatever is asked for.
+Memory: at most `most_at_once` samples go through ℓ at a time, whatever is asked for.
 """
 
 import abc
@@ -38,6 +38,11 @@ class MeanOverSamples(MiniBatched):
 
     cut: Cut
     batch: int | None
+
+    @property
+    def most_at_once(self) -> int:
+        """How many samples of a model go through ℓ together."""
+        return AT_ONCE
 
     @abc.abstractmethod
     def loss_sum(
@@ -94,7 +99,7 @@ class MeanOverSamples(MiniBatched):
             indices: Int[Array, "R batch"], shares: Float[Array, " R"]
         ) -> Float[Array, " d"]:
             each = jnp.repeat(shares / batch, batch)
-            return _over(lambda *some: self._grad_sum(x, *some), indices.reshape(-1), each)
+            return self._over(lambda *some: self._grad_sum(x, *some), indices.reshape(-1), each)
 
         return sum_over_batches(
             one_pass,
@@ -114,28 +119,29 @@ class MeanOverSamples(MiniBatched):
         return self.loss_and_grad_sum(x, rows, shares)[1]
 
     def _over_all(self, part: Part, shares: Float[Array, " N"]) -> Any:
-        return _over(part, jnp.arange(len(shares), dtype=jnp.int32), shares)
+        return self._over(part, jnp.arange(len(shares), dtype=jnp.int32), shares)
 
+    def _over(self, part: Part, rows: Int[Array, " S"], shares: Float[Array, " S"]) -> Any:
+        """The sum of `part` over chunks of samples."""
+        at_once = self.most_at_once
+        chunks = -(-len(rows) // at_once)
+        if chunks == 1:
+            return part(rows, shares)
+        # Sample 0 with the share 0 fills the last chunk.
+        fill = (0, chunks * at_once - len(rows))
+        pieces = tuple(jnp.pad(a, fill).reshape(chunks, at_once) for a in (rows, shares))
+        zero = jax.tree.map(jnp.zeros_like, jax.eval_shape(part, *(a[0] for a in pieces)))
 
-def _over(part: Part, rows: Int[Array, " S"], shares: Float[Array, " S"]) -> Any:
-    """The sum of `part` over chunks of samples."""
-    chunks = -(-len(rows) // AT_ONCE)
-    if chunks == 1:
-        return part(rows, shares)
-    # Sample 0 with the share 0 fills the last chunk.
-    fill = (0, chunks * AT_ONCE - len(rows))
-    pieces = tuple(jnp.pad(a, fill).reshape(chunks, AT_ONCE) for a in (rows, shares))
-    zero = jax.tree.map(jnp.zeros_like, jax.eval_shape(part, *(a[0] for a in pieces)))
+        def add(total: Any, piece: Any) -> tuple[Any, None]:
+            return jax.tree.map(jnp.add, total, part(*piece)), None
 
-    def add(total: Any, piece: Any) -> tuple[Any, None]:
-        return jax.tree.map(jnp.add, total, part(*piece)), None
-
-    return jax.lax.scan(add, zero, pieces)[0]
+        return jax.lax.scan(add, zero, pieces)[0]
 
 
 def _one(problem: Any, x: Float[Array, " d"], worker: Int[Array, ""]) -> Float[Array, " d"]:
     cut = problem.cut
-    first, size, length = cut.firsts[worker], cut.sizes[worker], min(AT_ONCE, cut.largest)
+    first, size = cut.firsts[worker], cut.sizes[worker]
+    length = min(problem.most_at_once, cut.largest)
 
     def chunk(j: Int[Array, ""] | int) -> Float[Array, " d"]:
         place = j * length + jnp.arange(length, dtype=jnp.int32)
@@ -152,7 +158,7 @@ def _one(problem: Any, x: Float[Array, " d"], worker: Int[Array, ""]) -> Float[A
 def _every(problem: Any, x: Float[Array, " d"]) -> Float[Array, "n d"]:
     """Workers with small parts side by side, those with large ones one after another."""
     workers = jnp.arange(problem.n, dtype=jnp.int32)
-    together = max(1, AT_ONCE // problem.cut.largest)
+    together = max(1, problem.most_at_once // problem.cut.largest)
 
     def one(worker: Int[Array, ""]) -> Float[Array, " d"]:
         return _one(problem, x, worker)

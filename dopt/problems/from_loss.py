@@ -8,6 +8,8 @@ Workers count alike however many samples they have; without parts f_i = f is the
 Noise: one stochastic gradient is that of `loss` on `batch` samples of the worker's part, drawn
 uniformly with replacement; with `batch=None` every gradient is ∇f_i, exact.
 
+Accuracy is a mean over the same samples, or over samples that were held out.
+
 Constants are what the user gives; none is derived.
 """
 
@@ -25,6 +27,7 @@ from dopt.errors import ConfigurationError
 from dopt.problems._base import Constants
 from dopt.problems._cut import Cut, cut
 from dopt.problems._dtype import float_dtype
+from dopt.problems._parts import in_turn
 from dopt.problems._samples import MeanOverSamples
 
 
@@ -48,6 +51,8 @@ class FromLoss(MeanOverSamples):
     params: Any
     data: Any
     """The samples, part after part."""
+    held_out: Any
+    """Samples of the same kind for `accuracy`, or `None`."""
     cut: Cut
     loss: Loss = field(metadata={"static": True})
     right: Loss | None = field(metadata={"static": True})
@@ -55,12 +60,18 @@ class FromLoss(MeanOverSamples):
     dtype: Any = field(metadata={"static": True})
     n: int | None = field(metadata={"static": True})
     batch: int | None = field(metadata={"static": True})
+    at_once: int | None = field(metadata={"static": True})
     given: Constants = field(metadata={"static": True})
 
     @property
     def constants(self) -> Constants:
         """What the user gave."""
         return self.given
+
+    @property
+    def most_at_once(self) -> int:
+        """What the user gave, else as for every problem."""
+        return super().most_at_once if self.at_once is None else self.at_once
 
     def start(self) -> Float[Array, " d"]:
         """The parameters that the user gave, flat."""
@@ -71,31 +82,55 @@ class FromLoss(MeanOverSamples):
         return ravel_pytree(self.params)[1](x)
 
     def accuracy(self, x: Float[Array, " d"]) -> Float[Array, ""]:
-        """The mean of `right`, taken as that of the loss; NaN where there is none."""
+        """The mean of `right`; NaN where there is none.
+
+        Over held-out samples each counts once; without them it is taken as that of the loss.
+        """
         if self.right is None:
             return super().accuracy(x)
-        of = self.right
-        return self._over_all(lambda *some: self._sum(of, x, *some), self.cut.shares(x.dtype))
+        if self.held_out is None:
+            shares = self.cut.shares(x.dtype)
+        else:
+            count = jax.tree.leaves(self.held_out)[0].shape[0]
+            shares = jnp.full(count, 1 / count, x.dtype)
+        return self._over_all(lambda *some: self._call(_right_sum, x, *some), shares)
 
     def loss_sum(
         self, x: Float[Array, " d"], rows: Int[Array, " S"], shares: Float[Array, " S"]
     ) -> Float[Array, ""]:
         """A weighted sum of losses of single samples."""
-        return self._sum(self.loss, x, rows, shares)
+        return self._call(_loss_sum, x, rows, shares)
 
     def loss_and_grad_sum(
         self, x: Float[Array, " d"], rows: Int[Array, " S"], shares: Float[Array, " S"]
     ) -> tuple[Float[Array, ""], Float[Array, " d"]]:
         """The same, and its gradient."""
-        return jax.value_and_grad(self.loss_sum)(x, rows, shares)
+        return self._call(jax.value_and_grad(_loss_sum, argnums=1), x, rows, shares)
 
-    def _sum(
-        self, of: Loss, x: Float[Array, " d"], rows: Int[Array, " S"], shares: Float[Array, " S"]
-    ) -> Float[Array, ""]:
-        params = self.unravel(x)
-        taken = jax.tree.map(lambda a: a.at[rows].get(mode="promise_in_bounds"), self.data)
-        each = jax.vmap(lambda one: of(params, jax.tree.map(lambda a: a[None], one)))(taken)
-        return jnp.sum(shares * each.astype(shares.dtype))
+    def _call(self, function: Callable[..., Any], *arrays: Array) -> Any:
+        return (function if self.at_once is None else in_turn(function))(self, *arrays)
+
+
+def _loss_sum(
+    problem: FromLoss, x: Float[Array, " d"], rows: Int[Array, " S"], shares: Float[Array, " S"]
+) -> Float[Array, ""]:
+    return _sum(problem.loss, problem.unravel(x), problem.data, rows, shares)
+
+
+def _right_sum(
+    problem: FromLoss, x: Float[Array, " d"], rows: Int[Array, " S"], shares: Float[Array, " S"]
+) -> Float[Array, ""]:
+    assert problem.right is not None
+    samples = problem.data if problem.held_out is None else problem.held_out
+    return _sum(problem.right, problem.unravel(x), samples, rows, shares)
+
+
+def _sum(
+    of: Loss, params: Any, samples: Any, rows: Int[Array, " S"], shares: Float[Array, " S"]
+) -> Float[Array, ""]:
+    taken = jax.tree.map(lambda a: a.at[rows].get(mode="promise_in_bounds"), samples)
+    each = jax.vmap(lambda one: of(params, jax.tree.map(lambda a: a[None], one)))(taken)
+    return jnp.sum(shares * each.astype(shares.dtype))
 
 
 def from_loss(
@@ -107,6 +142,8 @@ def from_loss(
     n: int | None = None,
     parts: Sequence[Int64[np.ndarray, " _"]] | None = None,
     right: Loss | None = None,
+    held_out: Any = None,
+    at_once: int | None = None,
     constants: Constants = _UNKNOWN,
 ) -> FromLoss:
     """The problem of minimising `loss(params, data)` over `params`.
@@ -123,6 +160,11 @@ def from_loss(
             names are left out.
         right: `right(params, examples)` is the share of `examples` that the model has right, for
             `accuracy`; a function like `loss`.
+        held_out: samples on which `accuracy` is measured, like `data` but for their number; by
+            default the data themselves.
+        at_once: for large models: so many samples of one model at a time go through `loss`, and
+            models and jobs that `vmap` maps one after another, so that memory is that of one. By
+            default some hundreds, and models side by side.
         constants: what is known of f.
 
     Raises:
@@ -133,6 +175,10 @@ def from_loss(
     samples = _leading_axis(data)
     if batch is not None and batch < 1:
         raise ConfigurationError(f"batch = {batch}; a gradient averages at least one sample")
+    if at_once is not None and at_once < 1:
+        raise ConfigurationError(f"at_once = {at_once}; at least one sample goes through the loss")
+    if held_out is not None:
+        held_out = _like(jax.tree.map(jnp.asarray, held_out), data)
     made, order = cut(samples, n, parts)
     if parts is not None:
         data = jax.tree.map(lambda a: a[order], data)
@@ -149,6 +195,7 @@ def from_loss(
     return FromLoss(
         params=params,
         data=data,
+        held_out=held_out,
         cut=made,
         loss=loss,
         right=right,
@@ -156,6 +203,7 @@ def from_loss(
         dtype=dtype,
         n=n if parts is None else made.parts,
         batch=batch,
+        at_once=at_once,
         given=constants,
     )
 
@@ -178,3 +226,13 @@ def _leading_axis(data: Any) -> int:
             "same first axis"
         )
     return shapes[0][0]
+
+
+def _like(held_out: Any, data: Any) -> Any:
+    _leading_axis(held_out)
+    kinds = [jax.tree.map(lambda a: (a.shape[1:], str(a.dtype)), each) for each in (held_out, data)]
+    if kinds[0] != kinds[1]:
+        raise ConfigurationError(
+            f"held-out samples are {kinds[0]} and those of data {kinds[1]}; give them one kind"
+        )
+    return held_out
