@@ -14,7 +14,10 @@ from compressors._joint import IndependentFamily as IndependentFamily
 from compressors._joint import Joint as Joint
 from compressors._sparse import Sparse as Sparse
 from compressors.allocation import Allocation as Allocation
+from compressors.allocation import ErrorAxis as ErrorAxis
 from compressors.allocation import Knapsack as Knapsack
+from compressors.allocation import Lagrangian as Lagrangian
+from compressors.allocation import MinimalBits as MinimalBits
 from compressors.allocation import Uniform as Uniform
 from compressors.as_optax import CompressionState as CompressionState
 from compressors.as_optax import as_optax as as_optax
@@ -36,6 +39,9 @@ from compressors.entropy import elias_dense_bits as elias_dense_bits
 from compressors.entropy import entropy_bits as entropy_bits
 from compressors.identity import Identity as Identity
 from compressors.ladders import Ladder as Ladder
+from compressors.ladders import LowRankLadder as LowRankLadder
+from compressors.ladders import QuantizationLadder as QuantizationLadder
+from compressors.ladders import RandKLadder as RandKLadder
 from compressors.ladders import TopKLadder as TopKLadder
 from compressors.multilevel import Multilevel as Multilevel
 from compressors.natural import NaturalCompression as NaturalCompression

@@ -323,12 +323,15 @@ class Within(Contractive):
     ) -> list[Array]:
         """`work` of every layer, its key and its entry of the `rest`; alike layers together."""
         ends = np.cumsum(self.budgeted.sizes).tolist()
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(len(ends), dtype=jnp.int32))
         done: dict[int, Array] = {}
         for ladder, size, layers in self.budgeted.alike:
-            parts = jnp.stack([x[ends[layer] - size : ends[layer]] for layer in layers])
-            index = jnp.asarray(layers, jnp.int32)
-            keys = jax.vmap(jax.random.fold_in, (None, 0))(key, index)
-            one, rows = partial(work, ladder), (parts, keys, *(each[index] for each in rest))
+            # Without the barrier XLA compiles the slices into every pass over the parts.
+            parts = jax.lax.optimization_barrier(
+                jnp.stack([x[ends[layer] - size : ends[layer]] for layer in layers])
+            )
+            which = np.asarray(layers)
+            one, rows = partial(work, ladder), (parts, *(each[which] for each in (keys, *rest)))
             if ladder.branches:
                 results = jax.lax.map(lambda row, one=one: one(*row), rows)
             else:

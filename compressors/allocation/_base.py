@@ -56,7 +56,13 @@ def better(
     return jnp.where(total(errors, rungs) < total(errors, than), rungs, than)
 
 
-def tamed(errors: Float[Array, "L R"]) -> Float[Array, "L R"]:
-    """The errors with NaN and infinities replaced by what L times over is still finite."""
+def tamed(errors: Float[Array, "L R"] | None) -> Float[Array, "L R"]:
+    """The errors with NaN and infinities replaced by what L times over is still finite.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if errors is None:
+        raise ValueError("this rule reads the errors of the rungs, and was given none: give them")
     most = float(jnp.finfo(errors.dtype).max) / (2 * errors.shape[0])
     return jnp.where(errors < most, errors, most)

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32
 
 from compressors.allocation._base import Allocation, better, fits, tamed
+from compressors.allocation._fill import filled
+from compressors.allocation._programme import followed, least
 from compressors.allocation.uniform import Uniform
 
 
@@ -22,8 +24,8 @@ class Knapsack(Allocation):
     Kimad+ (arXiv 2312.08053) with the axis of the budget discretised: what a rung costs above rung
     0 is rounded up to units of (budget − Σ_l bits_l(0))/steps, in exact integer arithmetic, so that
     the budget is never exceeded, rung 0 costs nothing, and the programme is exact for the rounded
-    costs. Rounding may cost more than it gains, wherefore the better of the choice and `Uniform` is
-    returned: L layers waste up to L units.
+    costs. L layers leave up to L units in this way: they are spent by `filled`, and `Uniform` is
+    returned where it has no more error.
 
     Attributes:
         steps: units of the budget beyond rung 0.
@@ -45,9 +47,11 @@ class Knapsack(Allocation):
         budget: Int32[Array, ""],
     ) -> Int32[Array, " L"]:
         """The rungs; O(L·R·steps)."""
-        assert errors is not None
         errors = tamed(errors)
-        rungs = cheapest(errors, units(bits, budget, self.steps), self.steps)
+        costs = units(bits, budget, self.steps)
+        _, choices = least(errors, costs, self.steps)
+        rungs = followed(choices, costs, jnp.asarray(self.steps, jnp.int32))
+        rungs = filled(rungs, errors, bits, budget)
         rungs = better(errors, rungs, Uniform().choose(None, bits, budget))
         return jnp.where(fits(bits, budget), rungs, 0)
 
@@ -72,36 +76,3 @@ def units(bits: Int32[Array, "L R"], budget: Int32[Array, ""], steps: int) -> In
             rest = jnp.where(carry, rest - by, rest)
     cost = quotient + (rest > 0).astype(jnp.uint32)
     return jnp.where(above > slack, steps + 1, cost.astype(jnp.int32))
-
-
-def cheapest(
-    errors: Float[Array, "L R"], costs: Int32[Array, "L R"], steps: int
-) -> Int32[Array, " L"]:
-    """The rungs of least total error with Σ_l costs_l(r_l) ≤ steps; rung 0 costs nothing.
-
-    least[s] is the least error of the layers so far at a cost of at most s; the rung that attains
-    it is stored for every layer and s, and followed back from s = steps.
-    """
-    place = jnp.arange(steps + 1, dtype=jnp.int32)
-    stored = jnp.uint8 if errors.shape[1] <= 1 << 8 else jnp.uint16
-
-    def add(
-        least: Float[Array, " S"], layer: tuple[Float[Array, " R"], Int32[Array, " R"]]
-    ) -> tuple[Array, Array]:
-        error, cost = layer
-        before = place[None, :] - cost[:, None]
-        sums = least.at[before].get(mode="clip") + error[:, None]
-        sums = jnp.where(before >= 0, sums, jnp.inf)
-        return sums.min(axis=0), sums.argmin(axis=0).astype(stored)
-
-    def back(
-        left: Int32[Array, ""], layer: tuple[Array, Int32[Array, " R"]]
-    ) -> tuple[Array, Array]:
-        choice, cost = layer
-        rung = choice[left].astype(jnp.int32)
-        return left - cost[rung], rung
-
-    start = jnp.zeros(steps + 1, errors.dtype)
-    _, choices = jax.lax.scan(add, start, (errors, costs))
-    last = jnp.asarray(steps, jnp.int32)
-    return jax.lax.scan(back, last, (choices, costs), reverse=True)[1]

@@ -1,7 +1,6 @@
 """TopK at several ratios: one sort gives the errors of all of them."""
 
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, ClassVar
 
 import jax
@@ -9,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Int64, PRNGKeyArray
 
-from compressors._base import Compressor, Message, packed_bits
+from compressors._base import Compressor
+from compressors._bitmask import WORD
 from compressors._dtype import wide
 from compressors._largest import at_or_above, cut, magnitudes, padded
-from compressors._sparse import Sparse
+from compressors._sparse import index_bits
+from compressors.kernels.pack import words_of
 from compressors.ladders._base import ErrorsAre, Ladder, check_ratios, dense_bits, kept, smaller
 from compressors.topk import TopK
 
@@ -48,11 +49,10 @@ class TopKLadder(Ladder):
     def member(self, rung: int, d: int, dtype: Any = jnp.float32) -> Compressor:
         """TopK, or the identity where that sends no more."""
         K = kept(self.ratios[rung], d)
-        return smaller(TopK(K), _bits(K, d, jnp.dtype(dtype)), d, dtype)
+        return smaller(TopK(K), _bits(K, d, dtype), d, dtype)
 
     def bits(self, d: int, dtype: Any) -> Int64[np.ndarray, " R"]:
         """Values and indices, or all values."""
-        dtype = jnp.dtype(dtype)
         bits = [_bits(kept(ratio, d), d, dtype) for ratio in self.ratios]
         return np.minimum(np.asarray(bits, np.int64), dense_bits(d, dtype))
 
@@ -84,12 +84,6 @@ class TopKLadder(Ladder):
         return np.asarray([m.K if isinstance(m, TopK) else d for m in members], np.int64)
 
 
-@cache
 def _bits(K: int, d: int, dtype: Any) -> int:
-    """Bits of TopK's packed arrays, from the shapes of its code; nothing is searched for."""
-
-    def message(indices: Int[Array, " K"], values: Float[Array, " K"]) -> Message:
-        return TopK(K).pack(Sparse(indices, values, d))
-
-    indices, values = (jax.ShapeDtypeStruct((K,), kind) for kind in (jnp.int32, dtype))
-    return packed_bits(jax.eval_shape(message, indices, values))
+    """Bits of TopK's packed arrays: K values, and words of K indices."""
+    return dense_bits(K, dtype) + WORD * words_of(K, index_bits(d))
