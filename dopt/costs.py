@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import overload
+from typing import ClassVar, overload
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int
@@ -61,9 +61,15 @@ class Costs:
     | `dense_bits` | bits of one dense message, and of one dense model |
     | `latency` | the part of a message's or a model's seconds that does not grow with its bits |
 
+    `computed`, `uploaded` and `downloaded` say when an act ends that begins at a given time, and
+    `up_bits` and `down_bits` what a link can carry from then on. Where times vary (`varying`) these
+    hold, and the fields above are averages.
+
     Raises:
         ConfigurationError: a negative time or a NaN, lengths that differ, a message without bits.
     """
+
+    varying: ClassVar[bool] = False
 
     h: Float64[np.ndarray, " n"]
     tau: Float64[np.ndarray, " n"]
@@ -132,9 +138,9 @@ class Costs:
 
         `dense` says that the messages are dense and not compressed; `bits` are those of one
         message where they are neither's. `download` says whether the model travels, with
-        `download_bits` where these are not a whole model's. A job without messages stays on its
-        worker: nothing travels, not even the model. What is asked zero times costs nothing, even
-        where one time would be infinite. With arrays, one job an entry.
+        `download_bits` where these are not a whole model's (with 0 nothing travels). A job without
+        messages stays on its worker: nothing travels, not even the model. What is asked zero times
+        costs nothing, even where one time would be infinite. With arrays, one job an entry.
         """
         per_message = np.where(dense, self.tau_dense[worker], self.tau[worker])
         if bits is not None:
@@ -143,6 +149,7 @@ class Costs:
         if download_bits is not None:
             model = self.downlink_seconds(worker, download_bits)
         travels = np.greater(messages, 0)
+        download = download and download_bits != 0
         seconds = (
             gradients * np.where(np.greater(gradients, 0), self.h[worker], 0.0)
             + messages * np.where(travels, per_message, 0.0)
@@ -161,6 +168,34 @@ class Costs:
     ) -> np.ndarray | np.float64:
         """Seconds of so many bits to the worker."""
         return self._partly(self.tau_down, bits)[worker]
+
+    def computed(self, worker: int, start: float, gradients: int, before: int) -> float:
+        """When `gradients` are there that a worker begins at `start`, having computed `before`."""
+        return start + gradients * float(self.h[worker]) if gradients else start
+
+    def uploaded(self, worker: int, start: float, bits: int) -> float:
+        """When a message that is sent at `start` has arrived."""
+        return start + float(self.uplink_seconds(worker, bits))
+
+    def downloaded(self, worker: int, start: float, bits: int) -> float:
+        """When what the server sends at `start` has arrived."""
+        return start + float(self.downlink_seconds(worker, bits))
+
+    def up_bits(self, worker: int, start: float, seconds: float) -> float:
+        """How many bits sent at `start` have arrived after `seconds`; infinite on a free link."""
+        return self._carried(self.tau_dense, worker, seconds)
+
+    def down_bits(self, worker: int, start: float, seconds: float) -> float:
+        """How many bits that the server sends at `start` have arrived after `seconds`."""
+        return self._carried(self.tau_down, worker, seconds)
+
+    def _carried(self, whole: Float64[np.ndarray, " n"], worker: int, seconds: float) -> float:
+        """The bits of `seconds`, where `dense_bits` take `whole`."""
+        latency, dense = float(self.latency[worker]), float(whole[worker])
+        if not seconds > latency or not np.isfinite(dense):
+            return 0.0
+        moving = dense - latency
+        return (seconds - latency) * self.dense_bits / moving if moving else np.inf
 
     def _partly(self, whole: Float64[np.ndarray, " n"], bits: int) -> Float64[np.ndarray, " n"]:
         """Seconds of `bits` bits where `dense_bits` take `whole`."""

@@ -21,8 +21,9 @@ class Arrivals(NamedTuple):
 
     `job` is the worker's own count of jobs (it names the randomness), `version` the model it read,
     `gradients` b and `messages` m what was computed and sent, `phase` which of the method's kinds
-    of work it was, `weight` its weight in the sum of server step `step`. A row of weight 0 is one
-    that the server discards.
+    of work it was, `budget` the bits that its message may have where the method chooses its size
+    (else 0), `weight` its weight in the sum of server step `step`. A row of weight 0 is one that
+    the server discards.
     """
 
     worker: npt.NDArray[np.int32]
@@ -32,6 +33,7 @@ class Arrivals(NamedTuple):
     messages: npt.NDArray[np.int64]
     dense: npt.NDArray[np.bool_]
     phase: npt.NDArray[np.int8]
+    budget: npt.NDArray[np.int64]
     weight: npt.NDArray[np.float64]
     step: npt.NDArray[np.int64]
 
@@ -42,7 +44,7 @@ class Arrivals(NamedTuple):
 
 _TYPES = (
     *(np.int32, np.int32, np.int64, np.int64, np.int64),
-    *(np.bool_, np.int8, np.float64, np.int64),
+    *(np.bool_, np.int8, np.int64, np.float64, np.int64),
 )
 """The types of the columns of `Arrivals`."""
 
@@ -51,12 +53,15 @@ class Steps(NamedTuple):
     """One row a server step and a row 0 for the start: totals over all workers up to then.
 
     `tick` counts the schedule's ticks; gradients and bits include those of discarded arrivals.
+    `budget` is that of what the server sends out after the step, where the method chooses its size
+    (else 0); it is no total.
     """
 
     tick: npt.NDArray[np.int64]
     gradients: npt.NDArray[np.int64]
     bits_up: npt.NDArray[np.int64]
     bits_down: npt.NDArray[np.int64]
+    budget: npt.NDArray[np.int64]
 
 
 class Pattern(NamedTuple):
@@ -83,13 +88,15 @@ class Pattern(NamedTuple):
 class Listed:
     """A schedule as a list of its arrivals, sorted by the step that counts them.
 
-    `tick` is the length of a tick in seconds, `n` the number of workers of the cluster.
+    `tick` is the length of a tick in seconds, `n` the number of workers of the cluster; `stuck`
+    says why no further step can ever come, where that is why the schedule ends.
     """
 
     n: int
     tick: float
     steps: Steps
     arrivals: Arrivals
+    stuck: str | None = None
 
     @property
     def K(self) -> int:
@@ -105,10 +112,10 @@ class Listed:
     def recorded(
         cls, n: int, tick: float, rows: Sequence[Sequence], moves: Sequence[Sequence[int]]
     ) -> "Listed":
-        """The schedule of a run that kept a row an arrival and a row of totals a server step."""
+        """The schedule of a run that kept a row an arrival and a row of `Steps` a server step."""
         columns = zip(*rows, strict=True) if rows else [[]] * len(_TYPES)
         arrivals = Arrivals._make(np.array(c, t) for c, t in zip(columns, _TYPES, strict=True))
-        totals = np.array([(0, 0, 0, 0), *moves], np.int64)
+        totals = np.array([(0,) * len(Steps._fields), *moves], np.int64)
         return cls(n, tick, Steps(*totals.T), arrivals)
 
     def pruned(self) -> "Listed":
@@ -122,7 +129,9 @@ class Listed:
     def until(self, K: int) -> "Listed":
         """The first `K` server steps."""
         steps = Steps._make(column[: K + 1] for column in self.steps)
-        return replace(self, steps=steps, arrivals=self.arrivals.rows(self.arrivals.step < K))
+        stuck = self.stuck if K >= self.K else None
+        rows = self.arrivals.rows(self.arrivals.step < K)
+        return replace(self, steps=steps, arrivals=rows, stuck=stuck)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,8 +170,9 @@ class Repeated:
         stacked = [np.stack(same) for same in columns]
         worker, gradients, messages, dense, weight = (c[self.which].reshape(-1) for c in stacked)
         step, phase = np.repeat(np.arange(self.K), P), np.repeat(self.which, P)
+        job, budget = step.astype(np.int32), np.zeros_like(step)
         arrivals = Arrivals(
-            worker, step.astype(np.int32), step, gradients, messages, dense, phase, weight, step
+            worker, job, step, gradients, messages, dense, phase, budget, weight, step
         )
         return Listed(self.n, self.tick, self.steps, arrivals)
 

@@ -59,7 +59,7 @@ class Engine:
         self.now, self.exact = 0, 0.0
         self.gradients = self.bits_up = self.bits_down = 0
         self.rows: list[list] = []
-        self.moves: list[tuple[int, int, int, int]] = []
+        self.moves: list[tuple[int, int, int, int, int]] = []
         self.run = policy.run(n, seed)
 
     def bits(self, assign: Assign) -> int:
@@ -82,6 +82,8 @@ class Engine:
         """The worker gets the newest model, its first one whole; returns the seconds it takes."""
         i = assign.worker
         first, self.received[i] = self.received[i] == IDLE, self.version
+        if assign.download == 0:
+            return 0.0
         if first or assign.download is None:
             self.bits_down += self.costs.dense_bits
             return self.tau_down[i]
@@ -152,10 +154,10 @@ class Engine:
             "waits for a worker whose time is infinite; leave that worker out"
         )
 
-    def move(self) -> None:
+    def move(self, budget: int) -> None:
         """The server moves."""
         self.version += 1
-        self.moves.append((self.now, self.gradients, self.bits_up, self.bits_down))
+        self.moves.append((self.now, self.gradients, self.bits_up, self.bits_down, budget))
 
     def simulate(self, limits: Limits) -> Listed:
         """Runs until a limit is passed and returns what came before it."""
@@ -185,7 +187,7 @@ class Engine:
                 elif isinstance(action, Count):
                     row[WEIGHT] = action.weight
                 elif isinstance(action, Step):
-                    self.move()
+                    self.move(action.budget)
                 else:
                     self.cancel(action.worker)
             if self.version >= steps:
@@ -194,7 +196,7 @@ class Engine:
             if self.now > last or self.gradients > most:
                 return
             version = self.version
-            _, b, m, dense, phase, *_ = running[i]
-            row = [i, job[i], read[i], b, m, dense, phase, 0.0, version]
+            _, b, m, dense, phase, budget, *_ = running[i]
+            row = [i, job[i], read[i], b, m, dense, phase, budget, 0.0, version]
             keep(row)
             actions = send(Arrival(i, version - read[i]))

@@ -2,7 +2,8 @@
 
 The driver runs the method's own policy on real arrivals and records the schedule it lived; the
 plain replay of that schedule (`dopt.replay.plain`) gives the live trace bit for bit, because both
-call the same compiled functions in the same order.
+call the same compiled functions in the same order. A policy that watches its links is told the
+cluster's times, not those of this machine.
 """
 
 import time
@@ -18,7 +19,7 @@ from jaxtyping import Array
 from dopt.costs import Costs
 from dopt.errors import ConfigurationError, NoProgressError
 from dopt.methods import Job, Method
-from dopt.policies import Arrival, Assign, Cancel, Count
+from dopt.policies import Arrival, Assign, Cancel, Count, Timing
 from dopt.problems import Problem
 from dopt.replay.plain import (
     Functions,
@@ -28,6 +29,7 @@ from dopt.replay.plain import (
     versions,
 )
 from dopt.schedule import Arrivals, Listed
+from simulators.observed import acts
 
 
 TICK = 1e-9
@@ -42,6 +44,14 @@ class Live(NamedTuple):
 
     schedule: Listed
     models: list[Array]
+
+
+class _Pending(NamedTuple):
+    """A job on its way: its row of the schedule, bits of a message, and the cluster's times."""
+
+    row: list
+    bits: int
+    timing: Timing
 
 
 class _Worker:
@@ -86,22 +96,26 @@ class _Driver:
         self.models, self.total = [x], jnp.zeros_like(x)
         self.sent: list[Any] = [method.broadcast(self.server)]
         self.run = jax.random.key(seed)
-        self.pending: dict[Any, tuple[list, int]] = {}
+        self.pending: dict[Any, _Pending] = {}
         self.jobs = [0] * costs.n
         self.received = [-1] * costs.n
         self.rows: list[list] = []
         self.totals = [0, 0, 0]
         self.moves: list[tuple[int, ...]] = []
         self.begun = time.monotonic()
+        self.virtual = 0.0
+        self.computed = [0] * costs.n
 
     def assign(self, assign: Assign) -> None:
         """Hands a job to its actor; real models travel."""
         worker, version = assign.worker, len(self.models) - 1
         download = assign.messages > 0 and self.received[worker] != version
-        news = None if self.received[worker] < 0 else assign.download
+        first = self.received[worker] < 0 and assign.download != 0
+        news = None if first else assign.download
+        down = (self.costs.dense_bits if news is None else news) if download else 0
         if download:
-            self.totals[2] += self.costs.dense_bits if news is None else news
             self.received[worker] = version
+        self.totals[2] += down
         seconds = self.costs.job_seconds(
             worker,
             assign.gradients,
@@ -111,25 +125,30 @@ class _Driver:
             bits=assign.bits,
             download_bits=news,
         )
-        row = [worker, self.jobs[worker], version, *assign[1:5], 0.0, -1]
+        row = [worker, self.jobs[worker], version, *assign[1:6], 0.0, -1]
         self.jobs[worker] += 1
         job = single_job(Arrivals._make(row), self.costs.n)
         models = tuple(np.asarray(x) for x in versions(self.sent, version, self.reads))
         reply = self.actors[worker].work.remote(models, job, version, float(seconds) * self.scale)
-        self.pending[reply] = row, assign.bits or 0
+        usual = self.costs.dense_bits if assign.dense else self.costs.message_bits
+        up = usual if assign.bits is None else assign.bits
+        before, self.computed[worker] = self.computed[worker], row[3] + self.computed[worker]
+        timing, _ = acts(self.costs, assign, self.virtual, down=down, up=up, before=before)
+        self.pending[reply] = _Pending(row, assign.bits or 0, timing)
 
-    def arrive(self) -> tuple[list, Any]:
-        """Waits for the next reply."""
+    def arrive(self) -> tuple[list, Any, Timing]:
+        """Waits for the next reply; the timing is what the cluster's would have been."""
         if not self.pending:
             raise NoProgressError("no worker has anything left to send")
         (reply, *_), _ = ray.wait(list(self.pending), num_returns=1)
-        (row, bits), messages = self.pending.pop(reply), ray.get(reply)
+        (row, bits, timing), messages = self.pending.pop(reply), ray.get(reply)
+        self.virtual = max(self.virtual, timing.arrived)
         row[-1] = len(self.models) - 1
         self.totals[0] += row[3]
         # Of a job whose messages were lost on the way, only the last one is here.
         self.totals[1] += max(message_bits(messages), bits) if row[4] else 0
         self.rows.append(row)
-        return row, messages
+        return row, messages, timing
 
     def act(self, actions: Any, row: list, messages: Any) -> None:
         """Carries out what the policy answered."""
@@ -146,18 +165,19 @@ class _Driver:
             elif isinstance(action, Cancel):
                 self.cancel(action.worker)
             else:
+                k, budget = len(self.models) - 1, action.budget
                 self.server, sent = self.functions.step(
-                    self.server, self.total, row[PHASE], len(self.models) - 1, run=self.run
+                    self.server, self.total, row[PHASE], budget, k, run=self.run
                 )
                 self.total = jnp.zeros_like(self.total)
                 self.models.append(self.server.x)
                 self.sent.append(sent)
                 ticks = round((time.monotonic() - self.begun) / TICK)
-                self.moves.append((ticks, *self.totals))
+                self.moves.append((ticks, *self.totals, budget))
 
     def cancel(self, worker: int) -> None:
         """Forgets a running job: a live worker finishes it, and its reply is not read."""
-        self.pending = {reply: job for reply, job in self.pending.items() if job[0][0] != worker}
+        self.pending = {reply: job for reply, job in self.pending.items() if job.row[0] != worker}
 
 
 def live(
@@ -202,8 +222,8 @@ def live(
             driver.act(actions, row, messages)
             if len(driver.models) > steps:
                 break
-            row, messages = driver.arrive()
-            actions = policy.send(Arrival(row[0], row[-1] - row[2]))
+            row, messages, timing = driver.arrive()
+            actions = policy.send(Arrival(row[0], row[-1] - row[2], timing))
     finally:
         for actor in driver.actors:
             ray.kill(actor)

@@ -192,6 +192,7 @@ def _listed(
         np.concatenate([start, trigger + 1]),
         np.concatenate([start, (trigger + 1) * costs.dense_bits]),
         np.concatenate([start, downloads[trigger] * costs.dense_bits]),
+        np.zeros(1 + len(trigger), np.int64),
     )
     one = np.broadcast_to(np.int64(1), used)
     arrivals = Arrivals(
@@ -202,6 +203,7 @@ def _listed(
         one,
         np.broadcast_to(np.True_, used),
         np.broadcast_to(np.int8(0), used),
+        np.broadcast_to(np.int64(0), used),
         weight[:used],
         after - ends,
     )

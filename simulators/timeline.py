@@ -8,6 +8,7 @@ from dopt.policies import EveryArrival, FreshBatch, Policy, RoundPolicy
 from dopt.schedule import Pattern, Repeated, Schedule, Steps
 from simulators.clock import tick_seconds, to_ticks
 from simulators.events import Engine, Limits
+from simulators.observed import Observed, ObservedEngine
 from simulators.streams import is_stream, stream
 
 
@@ -24,7 +25,7 @@ def timeline(
     gradients: int | None = None,
     seed: int = 0,
 ) -> Schedule:
-    """The schedule of a policy on a cluster of fixed times.
+    """The schedule of a policy on a cluster.
 
     Args:
         policy: who computes what, which arrivals count, when the server moves.
@@ -36,19 +37,41 @@ def timeline(
 
     Raises:
         ConfigurationError: no limit, or one that is not positive.
-        NoProgressError: the policy waits for ever.
+        NoProgressError: the policy waits for ever. Where times vary only if it does so before the
+            first server step: else the schedule ends there, and says so (`stuck`).
     """
+    limits = checked(steps, seconds, gradients)
+    if costs.varying or policy.observes:
+        return ObservedEngine(policy, costs, seed).simulate(limits).schedule
+    if isinstance(policy, RoundPolicy):
+        return _rounds(policy, costs, limits, seed)
+    if isinstance(policy, EveryArrival | FreshBatch) and is_stream(policy, costs):
+        return stream(policy, costs, limits)
+    return Engine(policy, costs, seed).simulate(limits)
+
+
+def observe(
+    policy: Policy,
+    costs: Costs,
+    *,
+    steps: int | None = None,
+    seconds: float | None = None,
+    gradients: int | None = None,
+    seed: int = 0,
+) -> Observed:
+    """As `timeline`, act by act on any cluster, and when the acts of every arrival ended."""
+    return ObservedEngine(policy, costs, seed).simulate(checked(steps, seconds, gradients))
+
+
+def checked(steps: int | None, seconds: float | None, gradients: int | None) -> Limits:
+    """The limits, at least one of them and all positive."""
     limits = Limits(steps, seconds, gradients)
     if all(limit is None for limit in limits):
         raise ConfigurationError("a timeline needs a limit: give steps, seconds or gradients")
     for name, limit in limits._asdict().items():
         if limit is not None and not limit > 0:
             raise ConfigurationError(f"{name} = {limit} must be positive")
-    if isinstance(policy, RoundPolicy):
-        return _rounds(policy, costs, limits, seed)
-    if isinstance(policy, EveryArrival | FreshBatch) and is_stream(policy, costs):
-        return stream(policy, costs, limits)
-    return Engine(policy, costs, seed).simulate(limits)
+    return limits
 
 
 def _round_seconds(pattern: Pattern, costs: Costs, download: int) -> float:
@@ -106,7 +129,8 @@ def _rounds(policy: RoundPolicy, costs: Costs, limits: Limits, seed: int) -> Rep
         fits &= ticks <= limits.seconds / tick
     if limits.gradients is not None:
         fits &= totals[:, 0] <= limits.gradients
-    schedule = Repeated(costs.n, tick, Steps(ticks, *totals.T), patterns, which)
+    no_budget = np.zeros(K + 1, np.int64)
+    schedule = Repeated(costs.n, tick, Steps(ticks, *totals.T, no_budget), patterns, which)
     return schedule.until(int(fits.sum()) - 1)
 
 

@@ -8,7 +8,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from compressors import CorrelatedQuantization, NaturalCompression, PermK, RandK, TopK
+from compressors import (
+    Budgeted,
+    CorrelatedQuantization,
+    NaturalCompression,
+    PermK,
+    RandK,
+    TopK,
+)
+from compressors.allocation import Allocation, Knapsack, Uniform
+from compressors.ladders import TopKLadder
 from dopt.costs import Costs
 from dopt.methods import (
     DASHA,
@@ -27,6 +36,7 @@ from dopt.methods import (
     AsynchronousSGD,
     Factors,
     GradientDescent,
+    Kimad,
     LocalSGD,
     Method,
     MinibatchSGD,
@@ -35,6 +45,7 @@ from dopt.methods import (
     SGDOne,
     ShadowheartSGD,
 )
+from dopt.policies import RoundTime
 from dopt.problems import Problem, from_loss
 from dopt.replay.plain import plain_replay
 from dopt.schedule import Listed, Schedule
@@ -43,6 +54,13 @@ from simulators.cluster import Cluster
 
 
 D, N, STEPS = 20, 6, 30
+
+
+def budgeted(d: int, allocation: Allocation) -> Budgeted:
+    """Two layers of d entries in all, on ladders of TopK."""
+    ladder = TopKLadder((0.1, 0.4, 1.0))
+    return Budgeted((ladder,) * 2, (d - d // 2, d // 2), allocation)
+
 
 METHODS: dict[str, Callable[[int, int], Method]] = {
     "minibatch": lambda d, n: MinibatchSGD(0.1),
@@ -65,6 +83,10 @@ METHODS: dict[str, Callable[[int, int], Method]] = {
     "ef21-p": lambda d, n: EF21P(0.1, TopK(d // 5)),
     "dasha": lambda d, n: DASHA(0.1, RandK(d // 5)),
     "dasha-mvr": lambda d, n: DASHAMVR(0.1, RandK(d // 5), momentum=0.3, batch=2, first=5),
+    "kimad": lambda d, n: Kimad(0.05, *[budgeted(d, Uniform())] * 2, RoundTime(31.0)),
+    "kimad-plus": lambda d, n: Kimad(
+        0.05, *[budgeted(d, Knapsack(50))] * 2, RoundTime(31.0), batch=2
+    ),
     "marina": lambda d, n: MARINA(0.1, RandK(d // 5), p=0.3),
     "marina-correlated": lambda d, n: MARINA(0.1, CorrelatedQuantization(), p=0.3),
     "marina-permk": lambda d, n: MARINA(0.1, PermK(), p=0.3),

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dopt.methods import Job, job_key, round_key
-from dopt.policies import Arrival, Assign, Cancel, Count
+from dopt.policies import Arrival, Assign, Cancel, Count, Timing
 
 
 @jax.jit
@@ -38,7 +38,7 @@ def event_loop(problem, method, costs, K, *, policy=None, seed=0, timeline_seed=
     def begin(assign: Assign) -> None:
         i = assign.worker
         job = Job(
-            *(jnp.asarray(v) for v in (i, jobs[i], assign.gradients, assign.messages, 1.0)),
+            *(jnp.asarray(v) for v in (i, jobs[i], *assign[1:3], assign.budget, 1.0)),
             n=costs.n,
             dense=assign.dense or assign.messages == 0,
             phase=assign.phase,
@@ -52,7 +52,9 @@ def event_loop(problem, method, costs, K, *, policy=None, seed=0, timeline_seed=
         seconds = float(costs.job_seconds(i, *assign[1:4], download=False, bits=assign.bits))
         jobs[i] += 1
         # Rounded so that mathematical ties are ties; the tests' clusters have times far apart.
-        heapq.heappush(heap, (round(now + seconds, 9), i, epochs[i], len(models) - 1, job, code))
+        end, ready = round(now + seconds, 9), now + assign.gradients * costs.h[i]
+        timing = Timing(now, now, ready, end, assign.download or 0, assign.bits or 0)
+        heapq.heappush(heap, (end, i, epochs[i], len(models) - 1, job, code, timing))
 
     policy = policy or method.policy(costs, problem.d)
     policy = policy.run(costs.n, timeline_seed)
@@ -70,16 +72,18 @@ def event_loop(problem, method, costs, K, *, policy=None, seed=0, timeline_seed=
                 total, phase = total + part, job.phase
             else:
                 key = coin(len(models) - 1)
-                server = method.step(server, total, jnp.int32(phase), coin=key)
+                server = method.step(
+                    server, total, jnp.int32(phase), jnp.int32(action.budget), coin=key
+                )
                 models.append(server.x)
                 sent.append(method.broadcast(server))
                 times.append(now)
                 total = jnp.zeros_like(x)
         while True:
-            now, i, epoch, version, job, code = heapq.heappop(heap)
+            now, i, epoch, version, job, code, timing = heapq.heappop(heap)
             if epoch == epochs[i]:
                 break
-        actions = policy.send(Arrival(i, len(models) - 1 - version))
+        actions = policy.send(Arrival(i, len(models) - 1 - version, timing))
     return models, np.array(times)
 
 

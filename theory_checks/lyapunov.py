@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from compressors import Compressor, Identity, Unbiased
 from dopt.errors import UnsupportedError
@@ -34,6 +34,7 @@ from dopt.methods import (
     PPMARINA,
     VRMARINA,
     GradientDescent,
+    Kimad,
     LocalSGD,
     Method,
 )
@@ -95,6 +96,9 @@ def potential(problem: Problem, method: Method, runs: Trajectories) -> Potential
             theta = contraction(path.alpha(method.server_compressor)).theta
             apart = path.before(runs.server) - path.x
             memory, allowed = gamma * L**2 / (2 * theta) * _square(apart), 0.0
+        case Kimad():
+            _exact(method)
+            memory, allowed = _kimad(path, method, gamma), 0.0
         case DIANA():
             _exact(method)
             memory, allowed = _diana(path, method, gamma), 0.0
@@ -166,7 +170,7 @@ def _corrected(e: Float[np.ndarray, "... n d"], a: float) -> Float[np.ndarray, "
     return together / (a * (2 - a))
 
 
-def _exact(method: DIANA | EF14 | EF21) -> None:
+def _exact(method: DIANA | EF14 | EF21 | Kimad) -> None:
     if method.batch is not None:
         raise UnsupportedError(
             f"the potential of {method.name} is known for exact gradients; leave out batch"
@@ -199,6 +203,26 @@ def _ef21_sgdm(path: _Path, method: EF21SGDM, gamma: float) -> tuple[np.ndarray,
     of_q = _square(q.mean(axis=-2)) / eta + 2 * beta * eta / theta * _mean_square(q)
     each = eta / n + (1 - alpha) * eta**2 / theta + 2 * beta * eta**3 / theta
     return gamma * (_mean_square(g - v) / theta + of_q), gamma * path.sigma2(method.batch) * each
+
+
+def _kimad(path: _Path, method: Kimad, gamma: float) -> np.ndarray:
+    """With α and α_s of the smallest messages, whatever was sent."""
+    L, L_plus = (path.problem.constants.need(name, "Kimad") for name in ("L", "L_plus"))
+    up, down = (c.contraction(path.d).value for c in (method.compressor, method.server_compressor))
+    (theta, beta), (theta_s, beta_s) = contraction(up), contraction(down)
+    rho_s = np.sqrt(beta_s / theta_s)
+    moved = (1 + np.sqrt(1 - down)) * np.sqrt(beta / theta) * L_plus
+    if not moved:  # gradients travel whole: EF21-P
+        r, drift = 0.0, 0.0
+    else:
+        r = rho_s * L / (moved * (1 + rho_s))
+        drift = (1 + r) * moved**2 * (1 + (1 / rho_s if rho_s else 0.0))
+    known = path.before(path.runs.server[0])
+    workers = jnp.arange(path.n, dtype=jnp.int32)
+    error = path.after(path.runs.workers) - np.asarray(_local(path.problem, known, workers))
+    of_models = gamma / (2 * theta_s) * (L**2 * (1 + (1 / r if r else 0.0)) + drift)
+    apart = _square(known - path.x)
+    return gamma * (1 + r) / (2 * theta) * _mean_square(error) + of_models * apart
 
 
 def _diana(path: _Path, method: DIANA, gamma: float) -> np.ndarray:
@@ -238,6 +262,15 @@ def _local_sgd(path: _Path, method: LocalSGD, gamma: float) -> Potential:
     drift = (H - 1) * (4 / 3 * (2 * H - 1) * path.unlike() + 2 * sigma2)
     allowed = gamma**3 * H * L_max**2 / 2 * drift + L * gamma**2 * H * sigma2 / path.n
     return Potential(path.f, allowed, gamma * H / 4)
+
+
+@jax.jit
+def _local(
+    problem: Problem, x: Float[Array, "R K d"], workers: Int[Array, " n"]
+) -> Float[Array, "R K n d"]:
+    """All ∇f_i at every model."""
+    every = jax.vmap(problem.local_grad, (None, 0))
+    return jax.lax.map(jax.vmap(lambda x: every(x, workers)), x)
 
 
 @jax.jit

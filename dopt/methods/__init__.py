@@ -19,6 +19,7 @@ from dopt.methods.ef21_p import EF21P as EF21P
 from dopt.methods.ef21_pp import EF21PP as EF21PP
 from dopt.methods.ef21_sgdm import EF21SGDM as EF21SGDM
 from dopt.methods.gradient_descent import GradientDescent as GradientDescent
+from dopt.methods.kimad import Kimad as Kimad
 from dopt.methods.local_sgd import LocalSGD as LocalSGD
 from dopt.methods.marina import MARINA as MARINA
 from dopt.methods.minibatch_sgd import MinibatchSGD as MinibatchSGD

@@ -29,7 +29,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 
-from compressors import Code, Compressor, Joint, message_key
+from compressors import Budgeted, Code, Compressor, Joint, message_key
 from compressors.kernels.threefry import fold_in
 from dopt.costs import Costs
 from dopt.errors import UnsupportedError
@@ -71,7 +71,7 @@ class Method(abc.ABC):
     idle: ClassVar[tuple[int, ...]] = ()
 
     step_size: Any
-    compressor: Compressor | Joint
+    compressor: Compressor | Joint | Budgeted
     optimizer: Optimizer
 
     @abc.abstractmethod
@@ -109,8 +109,10 @@ class Method(abc.ABC):
     ) -> tuple[Float[Array, " d"], Memory]:
         """The gradient estimator g from the weighted sum of a step's messages."""
 
-    def publish(self, memory: Memory, x: Float[Array, " d"], *, key: PRNGKeyArray) -> Memory:
-        """The server's memory when its model has become `x`."""
+    def publish(
+        self, memory: Memory, x: Float[Array, " d"], budget: Int[Array, ""], *, key: PRNGKeyArray
+    ) -> Memory:
+        """The server's memory when its model has become `x`; `budget` as in `step`."""
         return memory
 
     def broadcast(self, server: Server) -> Float[Array, " D"]:
@@ -220,10 +222,14 @@ class Method(abc.ABC):
         server: Server,
         total: Float[Array, " d"],
         phase: Int[Array, ""],
+        budget: Int[Array, ""],
         *,
         coin: PRNGKeyArray,
     ) -> Server:
-        """The server moves, given the weighted sum of the step's messages."""
+        """The server moves, given the weighted sum of the step's messages.
+
+        `budget` is what it may send out then, in bits, where the method chooses by it.
+        """
         g, memory = self.estimate(server.memory, total, phase)
         updates, state = self.optimizer(self.step_size).update(g, server.optimizer, server.x)
         x = optax.apply_updates(server.x, updates)
@@ -234,7 +240,7 @@ class Method(abc.ABC):
                 (server.x, server.optimizer),
                 (x, state),
             )
-        return Server(x, state, self.publish(memory, x, key=fold_in(coin, SERVER)))
+        return Server(x, state, self.publish(memory, x, budget, key=fold_in(coin, SERVER)))
 
 
 class Stateless(Method):

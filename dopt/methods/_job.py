@@ -13,6 +13,8 @@ from compressors.kernels.threefry import fold_in
 class Job:
     """What a worker was asked to do: scalars, or arrays of P jobs for a batch.
 
+    `budget` is what a message may have, in bits, where the method chooses its size by it, else 0.
+
     Static: `n` workers of the cluster, `dense` (the vector itself is sent), the `phase`, and
     `most_gradients`, `most_messages`, bounds of b and m that fix shapes; no result depends on the
     bounds.
@@ -22,6 +24,7 @@ class Job:
     job: Int[Array, "*P"]
     gradients: Int[Array, "*P"]
     messages: Int[Array, "*P"]
+    budget: Int[Array, "*P"]
     weight: Shaped[Array, "*P"]
     n: int = field(metadata={"static": True})
     dense: bool = field(metadata={"static": True})

@@ -1,7 +1,21 @@
-"""Where joint families of compressors have no place."""
+"""Where joint families of compressors have no place, and the type of models by their bits."""
+
+from typing import Any
+
+import jax.numpy as jnp
 
 from compressors import Compressor, Joint
+from dopt.costs import Costs
 from dopt.errors import ConfigurationError
+
+
+DTYPES = {16: jnp.bfloat16, 32: jnp.float32, 64: jnp.float64}
+"""Of models by the bits of a coordinate; of the two types of 16 bits the usual one."""
+
+
+def dtype_of(costs: Costs, d: int) -> Any:
+    """The type of models of d coordinates, which costs know by their bits."""
+    return DTYPES[costs.dense_bits // d]
 
 
 def check_single(name: str, compressor: Compressor | Joint) -> None:

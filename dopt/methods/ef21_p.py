@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
@@ -30,14 +29,10 @@ from dopt.errors import UnsupportedError
 from dopt.methods._base import Memory, Method, Optimizer, Server
 from dopt.methods._constants import contraction_of
 from dopt.methods._job import Job
-from dopt.methods._single import check_single
+from dopt.methods._single import check_single, dtype_of
 from dopt.policies import Policy, Rounds, pattern
 from dopt.problems import Constants, Problem
 from dopt.theory import ef21p_step_size
-
-
-DTYPES = {16: jnp.bfloat16, 32: jnp.float32, 64: jnp.float64}
-"""Of models by the bits of a coordinate; of the two types of 16 bits the usual one."""
 
 
 @jax.tree_util.register_dataclass
@@ -58,7 +53,7 @@ class EF21P(Method):
         """Rounds of all workers, with compressed news of the model."""
         self.check(d, costs.n)
         self.server_compressor.check(d)
-        news = self.server_compressor.nbits(d, DTYPES[costs.dense_bits // d])
+        news = self.server_compressor.nbits(d, dtype_of(costs, d))
         return Rounds(pattern(range(costs.n), weight=1.0 / costs.n, download=news))
 
     def init(self, x: Float[Array, " d"]) -> tuple[Memory, Memory]:
@@ -89,7 +84,9 @@ class EF21P(Method):
         """The mean of what was sent."""
         return total, memory
 
-    def publish(self, memory: Memory, x: Float[Array, " d"], *, key: PRNGKeyArray) -> Memory:
+    def publish(
+        self, memory: Memory, x: Float[Array, " d"], budget: Int[Array, ""], *, key: PRNGKeyArray
+    ) -> Memory:
         """The workers' model, w + C_s(x − w)."""
         code = self.server_compressor.compress(x - memory, key=key)
         return memory + self.server_compressor.expand(code)

@@ -47,7 +47,12 @@ def assignments(pattern: Pattern, phase: int) -> list[Assign]:
     """What the workers of a round are asked to do, in the pattern's order."""
     columns = zip(*(column.tolist() for column in pattern[:4]), strict=True)
     return [
-        Assign(worker, gradients, messages, dense, phase, pattern.bits, pattern.download)
+        Assign(
+            *(worker, gradients, messages, dense),
+            phase=phase,
+            bits=pattern.bits,
+            download=pattern.download,
+        )
         for worker, gradients, messages, dense in columns
     ]
 

@@ -22,7 +22,7 @@ class EveryArrival(Policy):
         full, step = Count(), Step()
         actions: list = again
         while True:
-            worker, delay = yield actions
+            worker, delay, _ = yield actions
             if self.max_delay is not None and delay > self.max_delay:
                 actions = [again[worker]]
             elif self.full_weight_until is not None and delay > self.full_weight_until:
@@ -48,7 +48,7 @@ class FreshBatch(Policy):
         actions: list = again
         fresh = 0
         while True:
-            worker, delay = yield actions
+            worker, delay, _ = yield actions
             if delay:
                 actions = [again[worker]]
                 continue

@@ -30,7 +30,8 @@ class Turn(NamedTuple):
 
     `batches` pairs each batch of jobs with whether it is there in this turn; `reads` and `write`
     are slots of models; `version` is the one that is read, `k` the server step; `moves` says
-    whether the server moves at the end. `None` means always.
+    whether the server moves at the end, `None` that it always does. `budget` is that of what it
+    sends out then.
     """
 
     batches: Sequence[tuple[Job, Bool[Array, ""] | None]]
@@ -40,6 +41,7 @@ class Turn(NamedTuple):
     k: Int[Array, ""]
     moves: Bool[Array, ""] | None
     phase: Int[Array, ""]
+    budget: Int[Array, ""]
 
 
 @jax.tree_util.register_dataclass
@@ -55,6 +57,7 @@ class ListedFeed:
     k: Int[Array, " S"]
     moves: Bool[Array, " S"]
     phase: Int[Array, " S"]
+    budget: Int[Array, " S"]
     by: By = field(metadata={"static": True})
 
     def turn(self, i: Int[Array, ""]) -> Turn:
@@ -65,7 +68,9 @@ class ListedFeed:
         ]
         reads = [self.reads[i, back] for back in range(self.reads.shape[1])]
         moves = None if self.by == "rounds" else self.moves[i]
-        return Turn(batches, reads, self.write[i], self.version[i], self.k[i], moves, self.phase[i])
+        columns = (self.write, self.version, self.k)
+        write, version, k = (column[i] for column in columns)
+        return Turn(batches, reads, write, version, k, moves, self.phase[i], self.budget[i])
 
 
 @jax.tree_util.register_dataclass
@@ -88,7 +93,8 @@ class RepeatedFeed:
             for jobs, pattern in zip(self.jobs, self.patterns, strict=True)
         ]
         reads = [jnp.maximum(k - back, 0) % self.reads for back in range(self.reads)]
-        return Turn(batches, reads, (k + 1) % self.reads, k, k, None, which)
+        budget = jnp.zeros_like(k)
+        return Turn(batches, reads, (k + 1) % self.reads, k, k, None, which, budget)
 
 
 Feed = ListedFeed | RepeatedFeed
@@ -126,7 +132,9 @@ def _kind(number: int) -> Kind:
 
 def _jobs(rows: Arrivals | Pattern, kind: Kind, place: tuple, shape: tuple, n: int) -> Job:
     """Jobs of one kind in a table; empty cells have worker `n`, which nothing writes to."""
-    job = rows.job if isinstance(rows, Arrivals) else np.zeros_like(rows.worker)
+    listed = isinstance(rows, Arrivals)
+    job = rows.job if listed else np.zeros_like(rows.worker)
+    budget = rows.budget if listed else np.zeros_like(rows.worker)
 
     def table(column: npt.NDArray, fill: int) -> Array:
         dtype = np.int32 if column.dtype.kind == "i" else column.dtype
@@ -139,6 +147,7 @@ def _jobs(rows: Arrivals | Pattern, kind: Kind, place: tuple, shape: tuple, n: i
         table(job, 0),
         table(rows.gradients, 1),
         table(rows.messages, 1),
+        table(budget, 0),
         table(rows.weight, 0),
         n,
         *kind,
@@ -226,6 +235,7 @@ class Feeder:
             k=column(a.step.astype(np.int32)),
             moves=column(np.diff(a.step, append=last) > 0),
             phase=column(a.phase.astype(np.int32)),
+            budget=column(self.schedule.steps.budget[a.step + 1].astype(np.int32)),
             by=self.by,
         )
 

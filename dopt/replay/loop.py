@@ -95,6 +95,7 @@ def _gather(
         job=parts(jobs.job, 0),
         gradients=parts(jobs.gradients, 1),
         messages=parts(jobs.messages, 1),
+        budget=parts(jobs.budget, 0),
         weight=parts(jobs.weight, 0),
     )
 
@@ -113,10 +114,11 @@ def _step(
     total: Float[Array, " d"],
     *,
     phase: Int[Array, ""],
+    budget: Int[Array, ""],
     k: Int[Array, ""],
 ) -> tuple[Server, Float[Array, " D"]]:
     """The server moves; its new state and what it sends out."""
-    server = method.step(server, total, phase, coin=round_key(key, k))
+    server = method.step(server, total, phase, budget, coin=round_key(key, k))
     return server, method.broadcast(server)
 
 
@@ -134,7 +136,7 @@ def _turn(problem: Problem, each: Each, carry: Carry, turn: Turn, block: int) ->
                 present, gather, lambda workers, read: (workers, nothing), workers, read
             )
         sums.append(more)
-    step = each(partial(_step, phase=turn.phase, k=turn.k))
+    step = each(partial(_step, phase=turn.phase, budget=turn.budget, k=turn.k))
 
     def move(server: Server, models: Any, total: Any) -> tuple:
         server, sent = step(server, total)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from compressors import Compressor, Message, message_key
+from compressors import Budgeted, Compressor, Message, message_key
 from dopt.errors import ConfigurationError
 from dopt.methods import Job, Memory, Method, Server, job_key, round_key, streams
 from dopt.problems import Problem
@@ -37,7 +37,13 @@ class Functions:
         *,
         run: PRNGKeyArray,
     ) -> tuple[Memory, Message]:
-        """One job at a version: the worker's new memory, and its m messages (leading axis m)."""
+        """One job at a version: the worker's new memory, and its m messages (leading axis m).
+
+        A message within a budget is one, without that axis, and packed outside compiled code: its
+        size depends on values.
+        """
+        if isinstance(self.method.compressor, Budgeted):
+            return self._spend(memory, models, job, run)
         coin = _coin(run, version)
         memory, messages = _work(self.problem, self.method, memory, models, job, run, coin)
         sent = 1 if job.dense else int(job.messages)
@@ -47,15 +53,37 @@ class Functions:
         self, total: Array, messages: Message, job: Job, version: int, *, run: PRNGKeyArray
     ) -> Float[Array, " d"]:
         """The step's weighted sum after one more job's messages."""
+        if isinstance(self.method.compressor, Budgeted):
+            received = self._received(messages, job, len(total), run)
+            return total + job.weight.astype(total.dtype) * received
         coin = _coin(run, version)
         return _absorb(self.method, total, messages, job, run, coin)
 
     def step(
-        self, server: Server, total: Array, phase: int, k: int, *, run: PRNGKeyArray
+        self, server: Server, total: Array, phase: int, budget: int, k: int, *, run: PRNGKeyArray
     ) -> tuple[Server, Float[Array, " D"]]:
         """The server moves in step k; its new state and what it sends out."""
-        coin = _coin(run, k)
-        return _step(self.method, server, total, jnp.asarray(phase, jnp.int32), coin)
+        whole = (jnp.asarray(number, jnp.int32) for number in (phase, budget))
+        return _step(self.method, server, total, *whole, _coin(run, k))
+
+    def _spend(
+        self, memory: Memory, models: tuple[Array, ...], job: Job, run: PRNGKeyArray
+    ) -> tuple[Memory, Message]:
+        """One job of a method whose messages have a budget."""
+        memory, vector = _vector(self.problem, self.method, memory, models, job, run)
+        _, stream = streams(job_key(run, job.worker, job.job))
+        within = self.method.compressor.within(job.budget)
+        message = within.encode(vector, key=message_key(stream, 0))
+        received = self._received(message, job, len(vector), run)
+        return _remember(self.method, memory, vector, received, job), message
+
+    def _received(
+        self, message: Message, job: Job, d: int, run: PRNGKeyArray
+    ) -> Float[Array, " d"]:
+        """What a message within a budget stands for."""
+        _, stream = streams(job_key(run, job.worker, job.job))
+        within = self.method.compressor.within(job.budget)
+        return within.decode(message, key=message_key(stream, 0), d=d)
 
 
 @jax.jit
@@ -102,6 +130,24 @@ def _mean(
 
 
 @jax.jit
+def _vector(
+    problem: Problem,
+    method: Method,
+    memory: Memory,
+    models: tuple[Array, ...],
+    job: Job,
+    run: PRNGKeyArray,
+) -> tuple[Memory, Float[Array, " d"]]:
+    noise, _ = streams(job_key(run, job.worker, job.job))
+    return method.uplink(problem, memory, models, job, key=noise)
+
+
+@jax.jit
+def _remember(method: Method, memory: Memory, vector: Array, received: Array, job: Job) -> Memory:
+    return method.remember(memory, vector, received, job)
+
+
+@jax.jit
 def _absorb(
     method: Method,
     total: Array,
@@ -120,9 +166,14 @@ def _absorb(
 
 @jax.jit
 def _step(
-    method: Method, server: Server, total: Array, phase: Int[Array, ""], coin: PRNGKeyArray
+    method: Method,
+    server: Server,
+    total: Array,
+    phase: Int[Array, ""],
+    budget: Int[Array, ""],
+    coin: PRNGKeyArray,
 ) -> tuple[Server, Float[Array, " D"]]:
-    server = method.step(server, total, phase, coin=coin)
+    server = method.step(server, total, phase, budget, coin=coin)
     return server, method.broadcast(server)
 
 
@@ -134,6 +185,7 @@ def single_job(row: Arrivals, n: int) -> Job:
         jnp.asarray(row.job),
         jnp.asarray(row.gradients),
         jnp.asarray(row.messages),
+        jnp.asarray(row.budget),
         jnp.asarray(row.weight),
         n=n,
         dense=dense,
@@ -175,7 +227,9 @@ def plain_replay(
             if row.weight:
                 total = functions.absorb(total, messages, job, version, run=run)
         if index + 1 == len(a.step) or a.step[index + 1] > row.step:
-            server, out = functions.step(server, total, int(row.phase), int(row.step), run=run)
+            k = int(row.step)
+            budget = int(schedule.steps.budget[k + 1])
+            server, out = functions.step(server, total, int(row.phase), budget, k, run=run)
             models.append(server.x)
             sent.append(out)
             total = jnp.zeros_like(total)

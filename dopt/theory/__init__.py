@@ -30,6 +30,9 @@ from dopt.theory.equilibrium import whole_fits as whole_fits
 from dopt.theory.error_feedback import Contraction as Contraction
 from dopt.theory.error_feedback import contraction as contraction
 from dopt.theory.error_feedback import ef14_step_size as ef14_step_size
+from dopt.theory.error_feedback import (
+    ef21_bidirectional_step_size as ef21_bidirectional_step_size,
+)
 from dopt.theory.error_feedback import ef21_pp_step_size as ef21_pp_step_size
 from dopt.theory.error_feedback import ef21_sgdm_step_size as ef21_sgdm_step_size
 from dopt.theory.error_feedback import ef21_step_size as ef21_step_size

@@ -84,6 +84,31 @@ def ef21p_step_size(L: float, alpha: float) -> float:
     return 1 / (positive("L", L) * (1 + math.sqrt(beta / theta)))
 
 
+def ef21_bidirectional_step_size(
+    L: float, L_plus: float, alpha: float, alpha_server: float
+) -> float:
+    """EF21 with gradients and models compressed: γ = 1/((1 + ρ_s)(L + (1 + √(1−α_s)) ρ L_plus)).
+
+    ρ = √(β/θ) of α and ρ_s of α_s. x⁺ = x − γg, w⁺ = w + C_s(x⁺ − w) and
+    g_i⁺ = g_i + C(∇f_i(w⁺) − g_i): EF21-BC of Fatkhullin et al. 2021 (arXiv 2110.03294), with our
+    constants. They hold where compressors differ from step to step, with the least α and α_s of
+    them. Proof: for
+    G = (1/n) Σ‖g_i − ∇f_i(w)‖², H = ‖w − x‖², any s, r > 0 and c = (1 + √(1−α_s))²,
+
+        E H⁺ ≤ (1−θ_s)H + β_s‖δ‖²,
+        E G⁺ ≤ (1−θ)G + βL_plus² E‖w⁺ − w‖²,   E‖w⁺ − w‖² ≤ c((1+s)H + (1+1/s)‖δ‖²),
+        ‖g − ∇f(x)‖² ≤ (1+r)G + (1+1/r)L²H.
+
+    Φ = f(x) − f* + (γ(1+r)/2θ)G + BH falls with B = (γ/2θ_s)((1+1/r)L² + (1+r)(β/θ)L_plus²c(1+s))
+    where 1/γ − L ≥ γ((1+r)P + (1+1/r)Q), for s = 1/ρ_s, P = cρ²L_plus²(1+ρ_s)², Q = ρ_s²L²; with
+    the best r that is γ(√P + √Q)², and γ = 1/(L + √P + √Q) will do. (1/K) Σ E‖∇f(x^k)‖² ≤
+    2Φ⁰/(γK). Uncompressed models give EF21's step size, uncompressed gradients EF21-P's.
+    """
+    rho, rho_server = (math.sqrt(c.beta / c.theta) for c in map(contraction, (alpha, alpha_server)))
+    moved = (1 + math.sqrt(1 - alpha_server)) * rho * nonnegative("L_plus", L_plus)
+    return 1 / ((1 + rho_server) * (positive("L", L) + moved))
+
+
 def ef14_step_size(L: float, alpha: float, D: float = 1.0) -> float:
     """EF14 (error feedback, EC-SGD) with exact gradients: γ = 1/(L(2 + √(2Dβ/θ))).
 

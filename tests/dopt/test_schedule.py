@@ -10,7 +10,7 @@ from dopt.schedule import Listed, Repeated, Steps
 
 
 def steps_of(K):
-    return Steps(*(np.arange(K + 1) * factor for factor in (3, 5, 7, 11)))
+    return Steps(*(np.arange(K + 1) * factor for factor in (3, 5, 7, 11, 13)))
 
 
 def repeated(which):
@@ -27,7 +27,7 @@ def test_rounds_written_out(which):
     schedule = repeated(which)
     written = schedule.listed()
     rows = [
-        (worker, k, k, b, m, dense, kind, weight, k)
+        (worker, k, k, b, m, dense, kind, 0, weight, k)
         for k, kind in enumerate(which)
         for worker, b, m, dense, weight in (
             [(4, 1, 1, True, 0.25), (0, 1, 1, True, 0.75)]
@@ -38,8 +38,8 @@ def test_rounds_written_out(which):
     assert list(zip(*(column.tolist() for column in written.arrivals), strict=True)) == rows
     assert (written.n, written.K, written.tick) == (5, len(which), 0.25)
     assert written.steps is schedule.steps
-    types = [np.int32, np.int32, np.int64, np.int64, np.int64, np.bool_, np.int8, np.float64]
-    assert [column.dtype for column in written.arrivals] == [*types, np.int64]
+    types = [np.int32, np.int32, np.int64, np.int64, np.int64, np.bool_, np.int8, np.int64]
+    assert [column.dtype for column in written.arrivals] == [*types, np.float64, np.int64]
 
 
 def test_time_is_ticks_times_their_length():

@@ -10,7 +10,9 @@ import numpy as np
 import optax
 import pytest
 
-from compressors import Constant, CorrelatedQuantization, PermK, RandK, TopK
+from compressors import Budgeted, Constant, CorrelatedQuantization, PermK, RandK, TopK
+from compressors.allocation import Knapsack, Uniform
+from compressors.ladders import TopKLadder
 from dopt.errors import ConfigurationError, UnsupportedError
 from dopt.methods import (
     DASHA,
@@ -26,9 +28,11 @@ from dopt.methods import (
     PPMARINA,
     VRMARINA,
     GradientDescent,
+    Kimad,
     LocalSGD,
     MinibatchSGD,
 )
+from dopt.policies import RoundTime
 from dopt.problems import (
     Constants,
     GaussianNoise,
@@ -52,7 +56,7 @@ BIAS = {"steps": 13, "timelines": 128, "seeds": 4}
 
 def costs_of(method, problem):
     bits = method.message_bits(problem.d, problem.dtype, N)
-    return Cluster(np.ones(N), 0.1).costs(d=problem.d, dtype=problem.dtype, message_bits=bits)
+    return Cluster(np.ones(N), 0.1, 0.1).costs(d=problem.d, dtype=problem.dtype, message_bits=bits)
 
 
 @cache
@@ -112,6 +116,12 @@ def mvr(p):
     return DASHAMVR(dasha_mvr_step_size(L, L_plus, 0.0, 2.0, 0.3, N), RandK(2), momentum=0.3)
 
 
+def kimad(rule):
+    """Two layers on ladders, links that hold what the rounds' time leaves."""
+    layers = Budgeted((TopKLadder((0.3, 0.6, 1.0)),) * 2, (D - D // 2, D // 2), rule)
+    return Kimad(0.0, layers, layers, RoundTime(1.6))
+
+
 class Case(NamedTuple):
     """A method at step size of theory, its problem, and a factor that is too much."""
 
@@ -139,6 +149,8 @@ CASES = {
     "EF21-PP": lambda: Case(unequal(), EF21PP(0.0, TopK(2), participants=2), 8),
     "EF21-SGDM": lambda: Case(unequal(0.3), EF21SGDM(0.0, TopK(2), momentum=0.3), 4),
     "EF21-P": lambda: Case(unequal(), EF21P(0.0, TopK(2)), 8),
+    "Kimad": lambda: Case(unequal(), kimad(Uniform()), 30),
+    "Kimad+": lambda: Case(unequal(), kimad(Knapsack(50)), 30),
     "Local SGD": lambda: Case(equal(), LocalSGD(0.0, 3), 12),
     "Local SGD, unequal": lambda: Case(unequal(0.3), LocalSGD(0.0, 3), 0),
 }

@@ -42,7 +42,7 @@ def test_bounds_of_gradients_and_messages_change_nothing():
     @jax.jit(static_argnums=(0, 1))
     def sent(most_gradients, most_messages):
         job = Job(
-            *(jnp.int32(v) for v in (2, 5, 3, 2)),
+            *(jnp.int32(v) for v in (2, 5, 3, 2, 0)),
             jnp.float64(1.0),
             n=N,
             dense=False,

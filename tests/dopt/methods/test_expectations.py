@@ -55,7 +55,8 @@ def estimators(method, memory, workers):
     def estimator(key, who, weight, phase):
         P = len(who)
         jobs = Job(
-            *(who, jnp.full(P, 5), jnp.ones(P, int), jnp.ones(P, int), jnp.full(P, weight)),
+            *(who, jnp.full(P, 5), *jnp.ones((2, P), int), jnp.zeros(P, int)),
+            jnp.full(P, weight),
             n=N,
             dense=bool(phase),
             phase=phase,

@@ -8,7 +8,7 @@ import pytest
 from families import METHODS, D, N, cluster, least_squares, listed, schedule_for
 
 import dopt.methods
-from dopt.methods import Method
+from dopt.methods import Kimad, Method
 from dopt.problems import TridiagonalQuadratic
 from dopt.replay import replay
 from simulators.cluster import Cluster
@@ -38,6 +38,9 @@ def test_the_unit_of_time_does_not_matter(name, factor):
     problem, method = least_squares(), METHODS[name](D, N)
     schedule = schedule_for(method, problem)
     scaled = Cluster(cluster().h * factor, cluster().uplink * factor)
+    if isinstance(method, Kimad):
+        seconds = method.spending.seconds * factor
+        method = replace(method, spending=replace(method.spending, seconds=seconds))
     other = schedule_for(method, problem, workers=scaled)
     for column, same in zip(listed(schedule).arrivals, listed(other).arrivals, strict=True):
         np.testing.assert_allclose(column, same, rtol=1e-12)

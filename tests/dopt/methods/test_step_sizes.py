@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from families import METHODS, D, N
+from families import METHODS, D, N, budgeted
 
 from compressors import Constant, CorrelatedQuantization, PermK, RandK, TopK
+from compressors.allocation import Uniform
 from dopt.errors import ConfigurationError, UnsupportedError
 from dopt.methods import (
     DASHA,
@@ -20,8 +21,10 @@ from dopt.methods import (
     MARINA,
     PPMARINA,
     GradientDescent,
+    Kimad,
     LocalSGD,
 )
+from dopt.policies import RoundTime
 from dopt.problems import Constants
 
 
@@ -37,6 +40,8 @@ THETA = 1 - np.sqrt(0.8)
 BETA = 0.8 / THETA
 ABSENT = np.sqrt(1 - 0.2 * 4 / 6)
 ETA = 0.3
+RHO = np.sqrt(0.9) / (1 - np.sqrt(0.9))
+"""√(β/θ) of α = 1/10."""
 SHRINKS = 1 - 2 * 0.1 + 0.1**2 * (1 + OMEGA)
 """Of the squared distance of a shift that moves by a tenth."""
 
@@ -71,6 +76,12 @@ CASES = {
         1 / (2 + np.sqrt(4 * BETA / THETA * (0.09 + 0.49) * 9 + 2 * (0.7 / 0.3) ** 2 * 4)),
     ),
     "ef21-p": (EF21P(1.0, TopK(4)), "L", 1 / (2 * (1 + np.sqrt(BETA / THETA)))),
+    # The smallest messages keep one of ten coordinates of a layer: α is a tenth both ways.
+    "kimad": (
+        Kimad(1.0, *[budgeted(D, Uniform())] * 2, RoundTime(1.0)),
+        "L L_plus",
+        1 / ((1 + RHO) * (2 + 3 * (1 + np.sqrt(0.9)) * RHO)),
+    ),
     "dasha": (DASHA(1.0, RandK(4)), "L L_plus", 1 / (2 + 3 * np.sqrt(2 * OMEGA * 9 / 6))),
     "marina": (
         MARINA(1.0, RandK(4), p=0.3),

@@ -79,7 +79,7 @@ def test_a_cycle_takes_its_patterns_in_turn():
     run = policy.run(2, seed=0)
     actions = next(run)
     for phase, b in ((0, 3), (1, 0), (2, 1), (0, 3)):
-        asked = [Assign(worker, b, 1, False, phase, 8 * b) for worker in (1, 0)]
+        asked = [Assign(worker, b, 1, False, phase, bits=8 * b) for worker in (1, 0)]
         assert actions[-2:] == asked
         run.send(Arrival(0, 0))
         actions = run.send(Arrival(1, 0))

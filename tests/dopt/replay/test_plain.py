@@ -9,6 +9,7 @@ import pytest
 from families import METHODS, STEPS, N, cluster, costs_for, listed, run, schedule_for
 from oracles import event_loop
 
+from compressors import Budgeted
 from dopt.errors import ConfigurationError
 from dopt.replay.plain import Functions, message_bits, plain_replay, single_job
 from dopt.schedule import Arrivals
@@ -28,7 +29,7 @@ def test_the_bits_of_a_schedule_are_the_sizes_of_its_messages(name):
     functions = Functions(problem, replace(method, step_size=jnp.asarray(method.step_size)))
     memory, arrivals = method.init(problem.start())[1], listed(schedule).arrivals
     a = arrivals
-    kinds = np.stack([a.gradients, a.messages, a.dense, a.phase], axis=1)
+    kinds = np.stack([a.gradients, a.messages, a.dense, a.phase, a.budget], axis=1)
     bits = np.zeros(len(kinds), np.int64)
     read = (method.broadcast(functions.method.start(problem.start())),) * method.reads
     for kind in np.unique(kinds, axis=0):
@@ -36,6 +37,10 @@ def test_the_bits_of_a_schedule_are_the_sizes_of_its_messages(name):
         row = Arrivals(*(column[of_kind[-1]] for column in arrivals))
         _, messages = functions.work(memory, read, single_job(row, N), 5, run=jax.random.key(3))
         bits[of_kind] = message_bits(messages) if row.messages else 0
+        if isinstance(method.compressor, Budgeted) and method.compressor.padded:
+            charged = method.compressor.bits_within(int(row.budget), problem.dtype)
+            assert bits[of_kind[0]] <= charged
+            bits[of_kind] = charged
     assert len(bits) > STEPS or name.startswith(("async", "sgd"))
     sent = np.bincount(arrivals.step, weights=bits, minlength=STEPS)
     np.testing.assert_array_equal(np.diff(schedule.steps.bits_up), sent)

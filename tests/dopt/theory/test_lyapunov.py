@@ -20,6 +20,7 @@ from dopt.theory import (
     diana_convex_step_size,
     diana_step_size,
     ef14_step_size,
+    ef21_bidirectional_step_size,
     ef21_pp_step_size,
     ef21_sgdm_step_size,
     ef21_step_size,
@@ -257,6 +258,34 @@ def ef21_sgdm(s, factor, eta=0.4):
     return drift + gamma / 2 * square(s.grad(s.x)) - gamma * np.mean(square(xi)) * each
 
 
+def ef21_bidirectional(s, factor):
+    """Models and gradients keep one coordinate of three, drawn apart: 27 ways for two workers."""
+    gamma = factor * ef21_bidirectional_step_size(s.L, s.L_plus, ALPHA, ALPHA)
+    theta, beta = contraction(ALPHA)
+    rho = math.sqrt(beta / theta)
+    root_c, together = 1 + math.sqrt(1 - ALPHA), (1 + rho) * s.L_plus * rho
+    root_p, root_q = root_c * together, rho * s.L
+    r = root_q / root_p
+    e, apart = s.vector(N) + s.vector(), s.vector()
+    w = s.x + apart
+    g = s.local(w) + e
+    y = s.x - gamma * g.mean(0)
+    u = y - w
+    drifts = []
+    for kept in np.eye(D):
+        w_after = w + kept * u
+        v = s.local(w_after) - g
+        e_after = KEPT * v - v
+        drifts.append((np.mean(square(e_after)), square(w_after - y)))
+    errors, distances = np.array(drifts).T
+    of_e = gamma * (1 + r) / (2 * theta)
+    spread = (1 + r) * beta / theta * s.L_plus**2 * root_c**2 * (1 + 1 / rho)
+    of_h = gamma / (2 * theta) * ((1 + 1 / r) * s.L**2 + spread)
+    memory = of_e * (errors.mean() - np.mean(square(e)))
+    memory += of_h * (distances.mean() - square(apart))
+    return s.f(y) - s.f(s.x) + memory + gamma / 2 * square(s.grad(s.x))
+
+
 def ef21p(s, factor):
     gamma, (theta, _) = factor * ef21p_step_size(s.L, ALPHA), contraction(ALPHA)
     w = s.x + s.vector()
@@ -342,6 +371,7 @@ CASES = {
     ef21_pp: 2.0,
     ef21_sgdm: 3.0,
     ef21p: 2.0,
+    ef21_bidirectional: 4.0,
     ef14: 4.0,
     diana: 3.0,
     diana_convex: 3.0,
