@@ -19,10 +19,11 @@ BLOCK = 256
 _KEPT = 64
 """Blocks in memory for each rate; others are drawn again."""
 
-_MOST_CELLS = 2**26
-"""Cells that one question may cross before it is refused: minutes of drawing."""
+_MOST_CELLS = 2**24
+"""Cells that one question may cross before it is refused: half a minute of drawing."""
 
 _LEAST = 5e-324
+"""An amount that has passed as soon as anything has."""
 
 
 class _Block(NamedTuple):
@@ -72,8 +73,7 @@ class Cells:
             return min(self.base.end(start, amount / level), (now + 1) * self.every)
         amount -= left
         block, cell = divmod(now + 1, BLOCK)
-        limit = block + _MOST_CELLS // BLOCK
-        while True:
+        for _ in range(_MOST_CELLS // BLOCK):
             # Whole blocks are crossed by their sums, the last one is searched.
             if cell == 0:
                 total = self._total(block)
@@ -90,7 +90,7 @@ class Cells:
                 if again == INFINITE:
                     return INFINITE
                 block = max(block, self._cell(again) // BLOCK)
-            self._refuse_if_far(block > limit)
+        raise self._too_far()
 
     def _search(self, block: int, cell: int, amount: float | int) -> float:
         """The time in `block` at which `amount` has passed since its `cell` began."""
@@ -104,7 +104,8 @@ class Cells:
 
     def _whole(self, first: int, last: int) -> float:
         """The integral over the cells `first` to `last` − 1."""
-        self._refuse_if_far(last - first > _MOST_CELLS)
+        if last - first > _MOST_CELLS:
+            raise self._too_far()
         (block, cell), (end_block, end_cell) = divmod(first, BLOCK), divmod(last, BLOCK)
         if block == end_block:
             passed = self._block(block).passed
@@ -115,12 +116,11 @@ class Cells:
         tail = self._block(end_block).passed[end_cell] if end_cell else 0.0
         return head + body + tail
 
-    def _refuse_if_far(self, far: bool) -> None:
-        if far:
-            raise ConfigurationError(
-                f"more than 2^26 cells of every = {self.every} s are crossed at once; make the "
-                "cells longer, or ask for less"
-            )
+    def _too_far(self) -> ConfigurationError:
+        return ConfigurationError(
+            f"more than 2^24 cells of every = {self.every} s are crossed at once; make the cells "
+            "longer, or ask for less"
+        )
 
     def _base_until(self, start: float | int, cell: int) -> float:
         """What the base brings from `start` to the end of its cell."""

@@ -30,7 +30,7 @@ class Noisy(Rate):
 
     Raises:
         ConfigurationError: spread < 0, every ≤ 0, not finite, or no such seed; also when more than
-            2^26 factors are crossed by one question.
+            2^24 factors are crossed by one question.
     """
 
     base: Rate

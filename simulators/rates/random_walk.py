@@ -34,7 +34,7 @@ class RandomWalk(Rate):
 
     Raises:
         ConfigurationError: 0 < low < high does not hold, step ≤ 0, every ≤ 0, not finite, or no
-            such seed; also when more than 2^26 steps are crossed by one question.
+            such seed; also when more than 2^24 steps are crossed by one question.
     """
 
     low: float | int

@@ -157,18 +157,27 @@ class Recorded(Rate):
         left = values[now] * (edges[now + 1] - begin)
         if amount <= left:
             return start + amount / values[now]
-        # What the recording has to bring from its beginning, so that the rest has passed too.
-        needed = passed[now + 1] + (amount - left)
-        whole = 0.0
-        if needed > passed[-1]:
-            if tail is not None:
-                return length + (needed - passed[-1]) / tail if tail else INFINITE
-            rest = math.fmod(needed, passed[-1]) or passed[-1]
-            whole = round((needed - rest) / passed[-1]) * length
-            needed = rest
-        then = bisect_left(passed, needed, 1) - 1
-        inside = min(edges[then] + (needed - passed[then]) / values[then], edges[then + 1])
-        return start + (whole + (inside - begin))
+        # The next piece stands by itself: a few bits must not be lost in the sum of all before it.
+        rest, then = amount - left, bisect_right(passed, passed[now + 1]) - 1
+        remains = rest
+        if then < len(values):
+            if rest <= values[then] * (edges[then + 1] - edges[then]):
+                return start + ((edges[then] - begin) + rest / values[then])
+            needed = passed[then] + rest
+            if needed <= passed[-1]:
+                return start + (self._place(needed, then) - begin)
+            remains = needed - passed[-1]
+        if tail is not None:
+            return length + remains / tail if tail else INFINITE
+        part = math.fmod(remains, passed[-1]) or passed[-1]
+        whole = round((remains - part) / passed[-1]) + 1
+        return start + (whole * length + self._place(part, 0) - begin)
+
+    def _place(self, needed: float, first: int) -> float:
+        """The earliest time from edge `first` on, in the recording, when `needed` has passed."""
+        edges, passed = self.edges, self._passed
+        i = bisect_left(passed, needed, first + 1) - 1
+        return min(edges[i] + (needed - passed[i]) / self.values[i], edges[i + 1])
 
 
 def _samples(
