@@ -152,7 +152,7 @@ class BudgetRounds(Policy):
     def _up(self, worker: int, known: _Known, now: float, news: int) -> float:
         """The budget of a worker's message in bits, before anything of the round has happened."""
         if isinstance(self.spending, FixedBudget):
-            return self.spending.up
+            return float(self.spending.up)
         costs, spending = self.costs, self.spending
         if isinstance(spending.monitor, Oracle):
             ready = costs.downloaded(worker, now, news) if news else now
@@ -165,7 +165,7 @@ class BudgetRounds(Policy):
     def _down(self, worker: int, known: _Known, now: float) -> float:
         """The budget of the next broadcast, as far as one worker's link is concerned."""
         if isinstance(self.spending, FixedBudget):
-            return self.spending.down
+            return float(self.spending.down)
         if isinstance(self.spending.monitor, Oracle):
             return self.costs.down_bits(worker, now, self._share(worker, known, now))
         return self._believed(self.spending.monitor, known.down, worker, known, now)

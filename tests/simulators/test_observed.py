@@ -22,6 +22,7 @@ from dopt.policies import (
     pattern,
 )
 from simulators import timeline
+from simulators.cluster import Cluster
 from simulators.events import Engine, Limits
 from simulators.rates import Constant, Durations, Recorded, Sine
 from simulators.timeline import observe
@@ -52,7 +53,9 @@ def varying(seed, n):
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 6))
 def test_where_times_are_fixed_it_is_the_fixed_engine(seed, n):
-    fixed = costs_of(*np.random.default_rng(seed).uniform(0.1, 3.0, (4, n)))
+    h, *links = np.random.default_rng(seed).uniform(0.01, 3.0, (4, n))
+    cluster = Cluster(h, links[0] / 10, links[1] / 10, links[2] / 10)
+    fixed = cluster.costs(d=10, dtype=np.float64, message_bits=MESSAGE)
     expected = Engine(Erratic(), fixed, seed).simulate(Limits(25))
     found = observe(Erratic(), fixed, steps=25, seed=seed).schedule
     order = np.lexsort((expected.arrivals.worker, expected.arrivals.step))
