@@ -49,7 +49,7 @@ class Live(NamedTuple):
 class _Pending(NamedTuple):
     """A job on its way: its row of the schedule, bits of a message, and the cluster's times."""
 
-    row: list
+    row: list[Any]
     bits: int
     timing: Timing
 
@@ -125,7 +125,7 @@ class _Driver:
             bits=assign.bits,
             download_bits=news,
         )
-        row = [worker, self.jobs[worker], version, *assign[1:6], 0.0, -1]
+        row: list[Any] = [worker, self.jobs[worker], version, *assign[1:6], 0.0, -1]
         self.jobs[worker] += 1
         job = single_job(Arrivals._make(row), self.costs.n)
         models = tuple(np.asarray(x) for x in versions(self.sent, version, self.reads))

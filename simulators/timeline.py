@@ -118,7 +118,7 @@ def _rounds(policy: RoundPolicy, costs: Costs, limits: Limits, seed: int) -> Rep
     np.cumsum(which[:, None] == np.arange(len(patterns)), axis=0, out=counts[1:])
     time = counts @ seconds
     totals = counts @ spent
-    if K and news[which[0]] != whole:  # a worker's first model is whole
+    if K and news[which[0]] not in (0, whole):  # a worker's first model is whole
         first = patterns[which[0]]
         time[1:] += _round_seconds(first, costs, whole) - seconds[which[0]]
         totals[1:, 2] += np.count_nonzero(first.messages) * (whole - news[which[0]])
@@ -129,8 +129,9 @@ def _rounds(policy: RoundPolicy, costs: Costs, limits: Limits, seed: int) -> Rep
         fits &= ticks <= limits.seconds / tick
     if limits.gradients is not None:
         fits &= totals[:, 0] <= limits.gradients
-    no_budget = np.zeros(K + 1, np.int64)
-    schedule = Repeated(costs.n, tick, Steps(ticks, *totals.T, no_budget), patterns, which)
+    gradients, bits_up, bits_down = totals.T
+    rows = Steps(ticks, gradients, bits_up, bits_down, np.zeros(K + 1, np.int64))
+    schedule = Repeated(costs.n, tick, rows, patterns, which)
     return schedule.until(int(fits.sum()) - 1)
 
 

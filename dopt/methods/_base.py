@@ -143,13 +143,20 @@ class Method(abc.ABC):
             self.compressor.check(d)
 
     def message_bits(self, d: int, dtype: Any, n: int) -> int:
-        """Bits of one compressed message of one of n workers."""
+        """Bits of one compressed message of one of n workers; the most, where it has a budget."""
+        if isinstance(self.compressor, Budgeted):
+            return self.compressor.most_bits(dtype)
         if isinstance(self.compressor, Joint):
             return self.compressor.nbits(d, n, dtype)
         return self.compressor.nbits(d, dtype)
 
     def sender(self, job: Job, *, coin: PRNGKeyArray) -> Compressor:
-        """The compressor of one job: of a joint family, the worker's member in this round."""
+        """The compressor of one job.
+
+        Of a joint family it is the worker's member in this round, else what is within its budget.
+        """
+        if isinstance(self.compressor, Budgeted):
+            return self.compressor.within(job.budget)
         if isinstance(self.compressor, Joint):
             return self.compressor.member(coin=coin, rank=job.worker, n=job.n)
         return self.compressor
@@ -189,6 +196,8 @@ class Method(abc.ABC):
         weights = jobs.weight.astype(dtype)
         if jobs.dense or jobs.most_messages > 1:
             return jnp.tensordot(weights, codes, axes=1)
+        if isinstance(self.compressor, Budgeted):  # codes hold what arrives, whatever the budgets
+            return jnp.tensordot(weights, codes.vector, axes=1)
         if isinstance(self.compressor, Joint):
             return self.compressor.expand_sum(
                 codes, weights, coin=coin, ranks=jobs.worker, n=jobs.n

@@ -37,7 +37,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from compressors import Budgeted, Code, Compressor
+from compressors import Budgeted
 from dopt.costs import Costs
 from dopt.methods._base import Memory, Method, Optimizer, Server
 from dopt.methods._job import Job
@@ -69,30 +69,13 @@ class Kimad(Method):
         """Rounds of all workers, one message each way within its budget."""
         self.check(d, costs.n)
         dtype = dtype_of(costs, d)
-        up, down = (
-            Sizes(c.least_bits(dtype), c.most_bits(dtype), lambda b, c=c: c.bits_within(b, dtype))
-            for c in (self.compressor, self.server_compressor)
-        )
+        up, down = (_sizes(c, dtype) for c in (self.compressor, self.server_compressor))
         return BudgetRounds(costs, self.spending, up, down, self.batch or 1)
 
     def check(self, d: int, n: int) -> None:
         """Raises `ValueError` where a compressor has other layers than d entries in all."""
         self.compressor.check(d)
         self.server_compressor.check(d)
-
-    def message_bits(self, d: int, dtype: Any, n: int) -> int:
-        """Bits of the largest message, of the top rungs: the others depend on budgets."""
-        return self.compressor.most_bits(dtype)
-
-    def sender(self, job: Job, *, coin: PRNGKeyArray) -> Compressor:
-        """The compressor within the job's budget."""
-        return self.compressor.within(job.budget)
-
-    def absorb(
-        self, codes: Code, jobs: Job, dtype: Any, *, coin: PRNGKeyArray
-    ) -> Float[Array, " d"]:
-        """The weighted sum of what arrives, which codes hold whatever their budgets were."""
-        return jnp.tensordot(jobs.weight.astype(dtype), codes.vector, axes=1)
 
     def init(self, x: Float[Array, " d"]) -> tuple[Memory, Memory]:
         """On the server x̂ = x⁰ and û = 0, on every worker û_i = 0."""
@@ -141,3 +124,12 @@ class Kimad(Method):
         L, L_plus = (constants.need(name, self.name) for name in ("L", "L_plus"))
         up, down = self.compressor.contraction(d), self.server_compressor.contraction(d)
         return ef21_bidirectional_step_size(L, L_plus, up.value, down.value)
+
+
+def _sizes(compressor: Budgeted, dtype: Any) -> Sizes:
+    """What its messages may weigh."""
+
+    def within(budget: int) -> int:
+        return int(compressor.bits_within(budget, dtype))
+
+    return Sizes(compressor.least_bits(dtype), compressor.most_bits(dtype), within)

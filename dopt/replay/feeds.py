@@ -132,9 +132,8 @@ def _kind(number: int) -> Kind:
 
 def _jobs(rows: Arrivals | Pattern, kind: Kind, place: tuple, shape: tuple, n: int) -> Job:
     """Jobs of one kind in a table; empty cells have worker `n`, which nothing writes to."""
-    listed = isinstance(rows, Arrivals)
-    job = rows.job if listed else np.zeros_like(rows.worker)
-    budget = rows.budget if listed else np.zeros_like(rows.worker)
+    nothing = np.zeros_like(rows.worker)
+    job, budget = (rows.job, rows.budget) if isinstance(rows, Arrivals) else (nothing, nothing)
 
     def table(column: npt.NDArray, fill: int) -> Array:
         dtype = np.int32 if column.dtype.kind == "i" else column.dtype

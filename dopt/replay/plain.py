@@ -42,8 +42,12 @@ class Functions:
         A message within a budget is one, without that axis, and packed outside compiled code: its
         size depends on values.
         """
-        if isinstance(self.method.compressor, Budgeted):
-            return self._spend(memory, models, job, run)
+        compressor = self.method.compressor
+        if isinstance(compressor, Budgeted):
+            memory, vector = _vector(self.problem, self.method, memory, models, job, run)
+            message = compressor.within(job.budget).encode(vector, key=_first_key(job, run))
+            received = _received(compressor, message, job, len(vector), run)
+            return _remember(self.method, memory, vector, received, job), message
         coin = _coin(run, version)
         memory, messages = _work(self.problem, self.method, memory, models, job, run, coin)
         sent = 1 if job.dense else int(job.messages)
@@ -53,8 +57,9 @@ class Functions:
         self, total: Array, messages: Message, job: Job, version: int, *, run: PRNGKeyArray
     ) -> Float[Array, " d"]:
         """The step's weighted sum after one more job's messages."""
-        if isinstance(self.method.compressor, Budgeted):
-            received = self._received(messages, job, len(total), run)
+        compressor = self.method.compressor
+        if isinstance(compressor, Budgeted):
+            received = _received(compressor, messages, job, len(total), run)
             return total + job.weight.astype(total.dtype) * received
         coin = _coin(run, version)
         return _absorb(self.method, total, messages, job, run, coin)
@@ -66,24 +71,17 @@ class Functions:
         whole = (jnp.asarray(number, jnp.int32) for number in (phase, budget))
         return _step(self.method, server, total, *whole, _coin(run, k))
 
-    def _spend(
-        self, memory: Memory, models: tuple[Array, ...], job: Job, run: PRNGKeyArray
-    ) -> tuple[Memory, Message]:
-        """One job of a method whose messages have a budget."""
-        memory, vector = _vector(self.problem, self.method, memory, models, job, run)
-        _, stream = streams(job_key(run, job.worker, job.job))
-        within = self.method.compressor.within(job.budget)
-        message = within.encode(vector, key=message_key(stream, 0))
-        received = self._received(message, job, len(vector), run)
-        return _remember(self.method, memory, vector, received, job), message
 
-    def _received(
-        self, message: Message, job: Job, d: int, run: PRNGKeyArray
-    ) -> Float[Array, " d"]:
-        """What a message within a budget stands for."""
-        _, stream = streams(job_key(run, job.worker, job.job))
-        within = self.method.compressor.within(job.budget)
-        return within.decode(message, key=message_key(stream, 0), d=d)
+def _first_key(job: Job, run: PRNGKeyArray) -> PRNGKeyArray:
+    """The key of a job's first message."""
+    return message_key(streams(job_key(run, job.worker, job.job))[1], 0)
+
+
+def _received(
+    compressor: Budgeted, message: Message, job: Job, d: int, run: PRNGKeyArray
+) -> Float[Array, " d"]:
+    """What a message within a budget stands for."""
+    return compressor.within(job.budget).decode(message, key=_first_key(job, run), d=d)
 
 
 @jax.jit

@@ -76,7 +76,7 @@ def check_dense_bits(costs, schedule):
 
 @pytest.mark.parametrize(
     "name",
-    ["minibatch", "ef21", "marina", "marina-correlated", "ef21-p", "power-sgd"],
+    ["minibatch", "ef21", "marina", "marina-correlated", "ef21-p", "power-sgd", "kimad"],
 )
 def test_replaying_what_was_lived_gives_the_live_models(name, live):
     problem = least_squares(n=2)
