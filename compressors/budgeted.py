@@ -206,7 +206,7 @@ class Within(Contractive):
         budgeted: the layers and the rule.
     """
 
-    budget: Int32[Array, ""]
+    budget: Int32[Array, "*batch"]
     budgeted: Budgeted = field(metadata={"static": True})
     name: ClassVar[str] = "Within"
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int32
+from jaxtyping import Array, Float, Int, Int32
 
 from compressors.allocation._base import Allocation, better, fits, tamed, total
 from compressors.allocation._fill import filled
@@ -54,7 +54,7 @@ class Lagrangian(Allocation):
             return jnp.argmin(price * above - gain, axis=1).astype(jnp.int32)
 
         def halve(
-            _: Int32[Array, ""], ends: tuple[Float[Array, ""], Float[Array, ""]]
+            _: Int[Array, ""], ends: tuple[Float[Array, ""], Float[Array, ""]]
         ) -> tuple[Array, Array]:
             dear, cheap = ends
             middle = (dear + cheap) / 2
