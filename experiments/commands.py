@@ -30,6 +30,9 @@ from experiments import (
     compressor_pictures,
     error_feedback,
     heterogeneity,
+    kimad_cifar,
+    kimad_mnist,
+    kimad_quadratic,
     marina_libsvm,
     marina_quadratics,
     mnist_network,
@@ -43,6 +46,10 @@ from experiments.settings import (
     STUDIES,
     ErrorFeedback,
     Heterogeneity,
+    KimadCifar,
+    KimadMnist,
+    KimadQuadratic,
+    KimadTraces,
     MarinaLibsvm,
     MarinaQuadratics,
     MnistNetwork,
@@ -65,6 +72,10 @@ BUILDERS: dict[type, ModuleType] = {
     MarinaLibsvm: marina_libsvm,
     ErrorFeedback: error_feedback,
     MnistNetwork: mnist_network,
+    KimadQuadratic: kimad_quadratic,
+    KimadMnist: kimad_mnist,
+    KimadTraces: kimad_mnist,
+    KimadCifar: kimad_cifar,
 }
 """The module that builds the study of each class of settings."""
 

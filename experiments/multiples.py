@@ -104,8 +104,7 @@ def study_of(name: str, regimes: Iterable[Regime], settings: Any, **more: Any) -
         report_seeds=tuple(range(REPORT_SEEDS_FROM, REPORT_SEEDS_FROM + settings.seeds)),
         target=settings.target,
         timeline_seed=settings.timeline_seed,
-        axis="bits",
-        **more,
+        **{"axis": "bits"} | more,
     )
     for regime in study.regimes:
         at_start = _measured(regime.problem, study.measure)

@@ -192,6 +192,9 @@ class Runner:
         )
         if trace.step[-1] < schedule.K and not won:
             return Outcome(trace, Status.INTERRUPTED, "stopped on request")
+        stuck = schedule.stuck if isinstance(schedule, Listed) else None
+        if stuck is not None and not won:
+            return Outcome(trace, Status.NO_PROGRESS, stuck)
         early = "tuning ended when a step size had reached the target" if won else None
         self.known.setdefault(key, []).append(Known(schedule, trace, early))
         return Outcome(trace, Status.FINISHED, early)
@@ -245,7 +248,7 @@ class Runner:
             return Status.TARGET_REACHED, None
         status = outcome.trace.status()[r, g]
         if status is Status.FINISHED:
-            return status, outcome.reason
+            return outcome.status, outcome.reason
         return status, "‖∇f(x)‖² is not finite"
 
 
@@ -299,7 +302,9 @@ def same_order(known: Schedule, new: Schedule, K: int) -> bool:
             _same_rows(left, right) for left, right in patterns
         )
     if isinstance(known, Listed) and isinstance(new, Listed):
-        return _same_rows(known.until(K).arrivals, new.until(K).arrivals)
+        known, new = known.until(K), new.until(K)
+        budgets = np.array_equal(known.steps.budget, new.steps.budget)
+        return budgets and _same_rows(known.arrivals, new.arrivals)
     return False
 
 

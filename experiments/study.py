@@ -23,10 +23,11 @@ from dopt.methods import Method
 from dopt.problems import Problem
 from dopt.replay.replay import RECORDS_PER_OCTAVE, record_steps
 from dopt.results import canonical_json
-from dopt.schedule import Schedule
+from dopt.schedule import Listed, Repeated, Schedule
 from experiments.tuned import Best, Goal, best
 from simulators import timeline
 from simulators.cluster import Cluster
+from simulators.varying import VaryingCluster
 
 
 REPORT_SEEDS_FROM = 1000
@@ -76,7 +77,7 @@ class Regime(NamedTuple):
 
     name: str
     title: str
-    cluster: Cluster
+    cluster: Cluster | VaryingCluster
     problem: Problem
     problem_config: dict[str, Any]
     entries: tuple[Entry, ...]
@@ -158,10 +159,12 @@ def schedule_of(study: Study, regime: Regime, method: Method) -> Schedule:
     if limits.bits is not None:
         most = limits.bits * regime.cluster.n
         schedule = schedule.until(int(np.searchsorted(schedule.steps.bits_up, most, "right")) - 1)
+    stuck = schedule.stuck if isinstance(schedule, Listed) else None
     steps = record_steps(schedule.K, study.records)
     whole = record_steps(max(2 * schedule.K, 1), study.records)
     last = steps[-1] if steps[-1] in whole else steps[-2]
-    return schedule.until(int(last))
+    cut = schedule.until(int(last))
+    return cut if isinstance(cut, Repeated) else replace(cut, stuck=stuck)
 
 
 def describe(value: Any) -> Any:

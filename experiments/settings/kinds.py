@@ -5,6 +5,9 @@ from typing import Any, NamedTuple
 from experiments.settings import (
     error_feedback,
     heterogeneity,
+    kimad_cifar,
+    kimad_mnist,
+    kimad_quadratic,
     marina_libsvm,
     marina_quadratics,
     mnist_network,
@@ -30,5 +33,9 @@ STUDIES = {
     "marina-libsvm": Kind(marina_libsvm.MarinaLibsvm, marina_libsvm.PRESETS),
     "error-feedback": Kind(error_feedback.ErrorFeedback, error_feedback.PRESETS),
     "mnist-network": Kind(mnist_network.MnistNetwork, mnist_network.PRESETS),
+    "kimad-quadratic": Kind(kimad_quadratic.KimadQuadratic, kimad_quadratic.PRESETS),
+    "kimad-mnist": Kind(kimad_mnist.KimadMnist, kimad_mnist.PRESETS),
+    "kimad-traces": Kind(kimad_mnist.KimadTraces, kimad_mnist.TRACES_PRESETS),
+    "kimad-cifar": Kind(kimad_cifar.KimadCifar, kimad_cifar.PRESETS),
 }
 """The studies by name."""

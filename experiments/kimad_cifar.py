@@ -1,0 +1,62 @@
+"""The study `kimad-cifar`: ResNet-18 with group normalization, and links that swing as a sine.
+
+The images are JPEGs, so that accuracies are not those of the original files. The preset for a GPU
+is the network of the paper; those for two cores have fewer channels and say so in their panel.
+"""
+
+import numpy as np
+
+from dopt.data import load_cifar
+from dopt.errors import ConfigurationError
+from dopt.problems import resnet18
+from experiments.kimad import Layers, Times, entries_of, every, ladder
+from experiments.links import MEGABIT
+from experiments.multiples import check, study_of
+from experiments.settings import KimadCifar
+from experiments.study import Limits, Regime, Study
+from simulators.rates import Sine
+from simulators.varying import VaryingCluster
+
+
+RECORDS = 4
+"""Records in each doubling of the rounds: a record takes as long as many rounds."""
+
+
+def build(settings: KimadCifar, data: str | None) -> Study:
+    """The study, ready to run; everything that can be refused is refused here."""
+    check(settings, ("width", "workers", "held_out", "batch", "rounds", "rungs", "every"), ())
+    if not 0 < settings.low < settings.high < float("inf"):
+        raise ConfigurationError(
+            f"low = {settings.low}, high = {settings.high}: give 0 < low < high in Mbit/s"
+        )
+    n = settings.workers
+    images = load_cifar(data, samples=settings.samples)
+    held_out = load_cifar(data, samples=settings.held_out, test=True)
+    problem = resnet18(images, width=settings.width, n=n, batch=settings.batch, held_out=held_out)
+    eta, delta = MEGABIT * (settings.high - settings.low), MEGABIT * settings.low
+    times = Times.at(eta / 2 + delta, settings.share, problem)
+    theta = float(np.pi / (settings.period * times.round))
+    links = [Sine(eta, theta, delta, float(np.pi / 8 * worker)) for worker in range(n)]
+    cluster = VaryingCluster([times.h] * n, links, links)
+    layers = Layers.of(problem.params, ladder(settings.least, settings.rungs))
+    config = {"name": "cifar-resnet18", "d": problem.d, "source": images.source}
+    config |= {"samples": len(images.labels), "batch": settings.batch, "width": settings.width}
+    regime = Regime(
+        "sine",
+        f"ResNet-18, {settings.width} channels, d = {problem.d:,}, round of {times.round:.3g} s",
+        cluster,
+        problem,
+        config,
+        entries_of(
+            problem,
+            cluster,
+            layers,
+            times.round,
+            batch=1,
+            fixed=every(layers.ratios, settings.every),
+        ),
+        Limits(seconds=3 * settings.rounds * times.round, steps=settings.rounds),
+    )
+    return study_of(
+        "kimad-cifar", [regime], settings, axis="time", measure="value", records=RECORDS
+    )

@@ -1,0 +1,54 @@
+"""What can be set in the study `kimad-quadratic`, and its presets."""
+
+from dataclasses import dataclass
+
+from experiments.settings.preset import Preset
+
+
+@dataclass(frozen=True)
+class KimadQuadratic:
+    """Compression that follows the bandwidth, on quadratics: links that swing as a sine."""
+
+    dimensions: tuple[int, ...] = (30, 300)
+    """Dimensions d, a panel each; three layers, whose curvatures differ by ten and ten again."""
+    workers: int = 4
+    """Number of workers n."""
+    low: float = 0.1
+    """The least bandwidth in units of the swing: η sin²(θt) + δ with δ = low · η."""
+    period: float = 20.0
+    """Rounds between two lows."""
+    share: float = 0.15
+    """A round has time for so large a share of a dense message each way, on average."""
+    least: float = 0.034
+    """The least ratio K/d of the ladder."""
+    rungs: int = 16
+    """Ratios of the ladder."""
+    every: int = 2
+    """The best fixed ratio is looked for among every so many of them."""
+    target: float = 1e-6
+    """The target ε for the squared gradient norm."""
+    factors: tuple[int, int] = (-3, 1)
+    """Exponents of the grid of step sizes, one for all methods: 2^first, ..., 2^last."""
+    rounds: int = 1500
+    """No run has more rounds than this, nor more than their time twice over."""
+    tune_seeds: int = 1
+    """Data seeds that choose step sizes and the best fixed ratio; nothing is random here."""
+    seeds: int = 1
+    """Other data seeds, for the reported runs."""
+    timeline_seed: int = 0
+    """Not used here: no time is drawn."""
+
+
+PRESETS = {
+    "smoke": Preset(
+        "seconds: every path once",
+        KimadQuadratic(
+            dimensions=(12,), workers=2, least=0.25, rungs=4, target=0.1, factors=(-1, 0), rounds=60
+        ),
+    ),
+    "quick": Preset("minutes: d = 30 and 300, four workers", KimadQuadratic()),
+    "full": Preset(
+        "an hour: also d = 1,500, a finer ladder, all fixed ratios",
+        KimadQuadratic(dimensions=(30, 300, 1500), rungs=24, every=1, factors=(-5, 2), rounds=5000),
+    ),
+}
