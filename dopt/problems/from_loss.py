@@ -31,8 +31,8 @@ from dopt.problems._parts import in_turn
 from dopt.problems._samples import MeanOverSamples
 
 
-Loss = Callable[[Any, Any], Float[Array, ""]]
-"""`loss(params, examples)`: the mean loss over the leading axis of `examples`."""
+Loss = Callable[[Any, Any], Float[Array, ""] | Float[Array, " S"]]
+"""`loss(params, examples)`: over the leading axis of `examples` the mean loss, or each loss."""
 
 
 _UNKNOWN = Constants()
@@ -129,7 +129,10 @@ def _sum(
     of: Loss, params: Any, samples: Any, rows: Int[Array, " S"], shares: Float[Array, " S"]
 ) -> Float[Array, ""]:
     taken = jax.tree.map(lambda a: a.at[rows].get(mode="promise_in_bounds"), samples)
-    each = jax.vmap(lambda one: of(params, jax.tree.map(lambda a: a[None], one)))(taken)
+    if jax.eval_shape(of, params, taken).ndim == 1:
+        each = of(params, taken)
+    else:
+        each = jax.vmap(lambda one: of(params, jax.tree.map(lambda a: a[None], one)))(taken)
     return jnp.sum(shares * each.astype(shares.dtype))
 
 
@@ -149,7 +152,8 @@ def from_loss(
     """The problem of minimising `loss(params, data)` over `params`.
 
     Args:
-        loss: `loss(params, examples)` is the scalar mean loss over the leading axis of `examples`;
+        loss: `loss(params, examples)` is the scalar mean loss over the leading axis of `examples`,
+            or the vector of their losses, which is quicker to compile and for some models to run;
             a function that can be hashed.
         params: a pytree of float arrays of one dtype: the starting point.
         data: a pytree of arrays with one leading axis of N samples.
@@ -158,8 +162,8 @@ def from_loss(
             default all share all data.
         parts: the samples of each worker, in place of `n`; of any sizes. Samples that no part
             names are left out.
-        right: `right(params, examples)` is the share of `examples` that the model has right, for
-            `accuracy`; a function like `loss`.
+        right: `right(params, examples)` is the share of `examples` that the model has right, or for
+            each of them 0 or 1; for `accuracy`; a function like `loss`.
         held_out: samples on which `accuracy` is measured, like `data` but for their number; by
             default the data themselves.
         at_once: for large models: so many samples of one model at a time go through `loss`, and
@@ -187,10 +191,11 @@ def from_loss(
         if function is None:
             continue
         result = jax.eval_shape(function, params, single)
-        scalar = isinstance(result, jax.ShapeDtypeStruct) and result.shape == ()
-        if not (scalar and jnp.issubdtype(result.dtype, jnp.floating)):
+        fits = isinstance(result, jax.ShapeDtypeStruct) and result.shape in ((), (1,))
+        if not (fits and jnp.issubdtype(result.dtype, jnp.floating)):
             raise ConfigurationError(
-                f"{name}(params, examples) returns {result}; it must return one float, a mean"
+                f"{name}(params, examples) returns {result} for one example; it must return one "
+                "float, a mean, or a float for each example"
             )
     return FromLoss(
         params=params,

@@ -15,7 +15,7 @@ statistics of a batch would make a sample's loss depend on the others drawn with
 mini-batches would not be unbiased, and workers would have to exchange running means.
 
 With the defaults 62 arrays hold d = 11,173,962 parameters, as many as with batch normalization; a
-width of 16 has 701,466 and one of 8 has 176,746.
+width of 16 has 701,466 and one of 8 has 176,402.
 
 Images are taken as they are: nothing crops or flips them at random.
 """
@@ -33,13 +33,11 @@ from jaxtyping import Array, Float, Int64
 from dopt.data import Images
 from dopt.errors import ConfigurationError
 from dopt.problems._classes import CLASSES, as_maps, classifier, square
+from dopt.problems._convolutions import convolution
 from dopt.problems._dtype import float_dtype
 from dopt.problems._normal import normals
 from dopt.problems.from_loss import FromLoss
 
-
-AT_ONCE = 64
-"""Samples whose activations are held together: about 0.5 GB at width 64."""
 
 _EPSILON = 1e-5
 
@@ -93,12 +91,14 @@ def resnet18(
     n: int | None = None,
     parts: Sequence[Int64[np.ndarray, " _"]] | None = None,
     held_out: Images | None = None,
+    at_once: int = 64,
     dtype: Any = jnp.float32,
 ) -> FromLoss:
     """The network on square images, grey or of three colours.
 
-    Models and jobs go through it one after another, at most `AT_ONCE` samples at a time: memory is
-    that of one, whatever is mapped over step sizes, seeds and workers.
+    Models and jobs go through it one after another, at most `at_once` samples at a time: memory is
+    that of one, whatever is mapped over step sizes, seeds and workers. A gradient over 64 samples
+    holds activations of 0.5 GB at width 64, and in proportion.
 
     The start is drawn from a seed: kernels N(0, 2/fan_in), which keeps the size of what goes
     through relu layers, scales 1, the last layer N(0, 1/fan_in), shifts and biases 0. Nothing is
@@ -114,6 +114,7 @@ def resnet18(
         n: workers with an equal part of the data each; by default all share all data.
         parts: the samples of each worker, in place of `n`.
         held_out: images on which accuracy is measured; by default those of training.
+        at_once: samples that go through the network together.
         dtype: of the model and the data.
 
     Raises:
@@ -139,7 +140,7 @@ def resnet18(
         n=n,
         parts=parts,
         held_out=held_out,
-        at_once=AT_ONCE,
+        at_once=at_once,
     )
 
 
@@ -152,18 +153,18 @@ def _start(channels: int, width: int, blocks: Sequence[int], seed: int, dtype: A
         z = normals(key, int(np.prod(shape)), jnp.float32).reshape(shape)
         return (z * (gain / np.prod(shape[:-1])) ** 0.5).astype(dtype)
 
-    def convolution(side: int, before: int, after: int) -> Convolution:
+    def layer(side: int, before: int, after: int) -> Convolution:
         norm = Norm(jnp.ones(after, dtype), jnp.zeros(after, dtype))
         return Convolution(drawn((side, side, before, after), 2.0), norm)
 
     def block(before: int, after: int) -> Block:
         return Block(
-            convolution(3, before, after),
-            convolution(3, after, after),
-            None if before == after else convolution(1, before, after),
+            layer(3, before, after),
+            layer(3, after, after),
+            None if before == after else layer(1, before, after),
         )
 
-    stem = convolution(3, channels, width)
+    stem = layer(3, channels, width)
     stages = []
     before = width
     for s, number in enumerate(blocks):
@@ -207,14 +208,7 @@ def _convolved(
     layer: Convolution, maps: Float[Array, "S side side before"], stride: int, groups: int
 ) -> Float[Array, "S less less after"]:
     """The convolution, normalized."""
-    padding = layer.kernel.shape[0] // 2
-    out = jax.lax.conv_general_dilated(
-        maps,
-        layer.kernel,
-        (stride, stride),
-        [(padding, padding)] * 2,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
+    out = convolution(maps, layer.kernel, stride)
     return _normalized(layer.norm, out, groups)
 
 
