@@ -1,7 +1,7 @@
 """A vector in layers, a ladder for each, and a rule that spends a budget of bits on them."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any, ClassVar, NamedTuple
@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Int32, Int64, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Int32, Int64, Key, PRNGKeyArray
 
 from compressors._base import Compressor, Constant, Contractive, Message, Nonfinite
 from compressors._dtype import wide
@@ -29,6 +29,10 @@ FARTHEST = 126
 """Powers of two that float32 has as normal numbers, both ways."""
 
 
+SMALL = (1 << 13) - 1
+"""Layers of at most one more entry are padded to one width."""
+
+
 class Chosen(NamedTuple):
     """The rung of every layer, and the d-vector that arrives."""
 
@@ -37,11 +41,16 @@ class Chosen(NamedTuple):
 
 
 class Alike(NamedTuple):
-    """Layers of one ladder and one size, which are worked on together."""
+    """Layers that are worked on together: rows of one width, with zeros behind the shorter ones."""
 
     ladder: Ladder
-    size: int
     layers: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    @property
+    def width(self) -> int:
+        """Entries of a row."""
+        return max(self.sizes)
 
 
 @jax.tree_util.register_dataclass
@@ -120,11 +129,19 @@ class Budgeted:
 
     @property
     def alike(self) -> tuple[Alike, ...]:
-        """The layers by ladder and size."""
-        layers: dict[tuple[Ladder, int], list[int]] = {}
-        for layer, kind in enumerate(zip(self.ladders, self.sizes, strict=True)):
-            layers.setdefault(kind, []).append(layer)
-        return tuple(Alike(*kind, tuple(which)) for kind, which in layers.items())
+        """The layers in groups, each of one ladder and one size.
+
+        Where the ladder `pads` they are of one size up to a factor of 2, or all small: a program of
+        fewer groups is compiled sooner.
+        """
+        groups: dict[tuple[Ladder, int], list[int]] = {}
+        for layer, (ladder, size) in enumerate(zip(self.ladders, self.sizes, strict=True)):
+            about = max(SMALL, size - 1).bit_length() if ladder.pads else size
+            groups.setdefault((ladder, about), []).append(layer)
+        return tuple(
+            Alike(ladder, tuple(layers), tuple(self.sizes[layer] for layer in layers))
+            for (ladder, _), layers in groups.items()
+        )
 
     def check(self, d: int) -> None:
         """Raises `ValueError` unless d is the sum of the sizes."""
@@ -174,12 +191,15 @@ class Budgeted:
         """
         self.check(d)
         alphas = {
-            contractive(self.name, ladder.member(rung, size)).alpha(size).value: layers
-            for ladder, size, layers in self.alike
-            for rung in range(self.rungs)
+            (ladder, size): min(
+                contractive(self.name, ladder.member(rung, size)).alpha(size).value
+                for rung in range(self.rungs)
+            )
+            for ladder, size in dict.fromkeys(zip(self.ladders, self.sizes, strict=True))
         }
-        worst = min(alphas)
-        return Constant(worst, "bound", f"the least of any rung, in layer {alphas[worst][0]}")
+        each = [alphas[kind] for kind in zip(self.ladders, self.sizes, strict=True)]
+        worst = min(each)
+        return Constant(worst, "bound", f"the least of any rung, in layer {each.index(worst)}")
 
     def within(self, budget: Int[Array, ""] | int) -> "Within":
         """The compressor whose messages have at most `budget` bits, if `least_bits` are no more."""
@@ -215,7 +235,7 @@ class Within(Contractive):
         """That of all members; "spreads" is within a layer."""
         return nonfinite_of(
             ladder.member(rung, size)
-            for ladder, size, _ in self.budgeted.alike
+            for ladder, size in set(zip(self.budgeted.ladders, self.budgeted.sizes, strict=True))
             for rung in range(self.budgeted.rungs)
         )
 
@@ -227,13 +247,13 @@ class Within(Contractive):
         """The rungs and what arrives by them."""
         self.check(x.shape[0])
         rungs = self._choose(x, key)
-
-        def received(
-            ladder: Ladder, part: Array, key: PRNGKeyArray, rung: Int[Array, ""]
-        ) -> Float[Array, " size"]:
-            return ladder.received(part, rung, key=key)
-
-        return Chosen(rungs, jnp.concatenate(self._layers(received, x, key, rungs)))
+        parts: dict[int, Array] = {}
+        for group, rows, keys in self._rows(x, key):
+            mine = rungs[np.asarray(group.layers)]
+            got = group.ladder.received_of_rows(rows, group.sizes, mine, keys=keys)
+            for layer, size, row in zip(group.layers, group.sizes, got, strict=True):
+                parts[layer] = row[:size]
+        return Chosen(rungs, jnp.concatenate([parts[layer] for layer in range(len(parts))]))
 
     def expand(self, code: Chosen) -> Float[Array, " d"]:
         """What arrives."""
@@ -311,33 +331,26 @@ class Within(Contractive):
         left = self.budget - self.budgeted.header_bits
         if not allocation.reads_values:
             return allocation.choose(None, bits, left)
+        errors = jnp.zeros(bits.shape, wide(x))
+        for group, rows, keys in self._rows(near_one(x), key):
+            found = group.ladder.errors_of_rows(rows, group.sizes, keys=keys)
+            errors = errors.at[np.asarray(group.layers)].set(found)
+        return allocation.choose(errors, bits, left)
 
-        def errors(ladder: Ladder, part: Array, key: PRNGKeyArray) -> Float[Array, " R"]:
-            return ladder.errors(part, key=key)
-
-        table = jnp.stack(self._layers(errors, near_one(x), key))
-        return allocation.choose(table, bits, left)
-
-    def _layers(
-        self, work: Callable[..., Array], x: Float[Array, " d"], key: PRNGKeyArray, *rest: Array
-    ) -> list[Array]:
-        """`work` of every layer, its key and its entry of the `rest`; alike layers together."""
+    def _rows(
+        self, x: Float[Array, " d"], key: PRNGKeyArray
+    ) -> Iterator[tuple[Alike, Float[Array, "n width"], Key[Array, " n"]]]:
+        """Each group of layers, its rows of `x`, and their keys."""
         ends = np.cumsum(self.budgeted.sizes).tolist()
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(len(ends), dtype=jnp.int32))
-        done: dict[int, Array] = {}
-        for ladder, size, layers in self.budgeted.alike:
-            # Without the barrier XLA compiles the slices into every pass over the parts.
-            parts = jax.lax.optimization_barrier(
-                jnp.stack([x[ends[layer] - size : ends[layer]] for layer in layers])
-            )
-            which = np.asarray(layers)
-            one, rows = partial(work, ladder), (parts, *(each[which] for each in (keys, *rest)))
-            if ladder.branches:
-                results = jax.lax.map(lambda row, one=one: one(*row), rows)
-            else:
-                results = jax.vmap(one)(*rows)
-            done.update(zip(layers, results, strict=True))
-        return [done[layer] for layer in range(len(ends))]
+        for group in self.budgeted.alike:
+            rows = [
+                jnp.pad(x[ends[layer] - size : ends[layer]], (0, group.width - size))
+                for layer, size in zip(group.layers, group.sizes, strict=True)
+            ]
+            # Without the barrier XLA compiles the slices into every pass over the rows.
+            together = jax.lax.optimization_barrier(jnp.stack(rows))
+            yield group, together, keys[np.asarray(group.layers)]
 
     def _members(self, rungs: Int[np.ndarray, " L"], dtype: Any) -> list[Compressor]:
         layers = zip(self.budgeted.ladders, rungs.tolist(), self.budgeted.sizes, strict=True)
@@ -365,8 +378,8 @@ def near_one(x: Float[Array, " d"]) -> Float[Array, " d"]:
 @cache
 def _table(budgeted: Budgeted, dtype: Any) -> Int64[np.ndarray, "L R"]:
     table = np.zeros((len(budgeted.sizes), budgeted.rungs), np.int64)
-    for ladder, size, layers in budgeted.alike:
-        table[list(layers)] = ladder.bits(size, dtype)
+    for layer, (ladder, size) in enumerate(zip(budgeted.ladders, budgeted.sizes, strict=True)):
+        table[layer] = ladder.bits(size, dtype)
     if budgeted.header_bits + table[:, -1].sum() > MOST:
         raise ValueError(
             f"a message of {table[:, -1].sum()} bits exceeds {MOST}, the most that a budget can "

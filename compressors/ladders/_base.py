@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Int64, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Int64, Key, PRNGKeyArray
 
 from compressors._base import Compressor
 from compressors._dtype import wide
@@ -27,8 +27,8 @@ class Ladder(abc.ABC):
 
     name: ClassVar[str]
     errors_are: ClassVar[ErrorsAre] = "measured"
-    branches: ClassVar[bool] = True
-    """Whether `received` branches on the rung: mapped over many vectors, it takes all branches."""
+    pads: ClassVar[bool] = False
+    """Whether rows of several sizes, with zeros behind them, can be worked on together."""
 
     @property
     @abc.abstractmethod
@@ -71,6 +71,27 @@ class Ladder(abc.ABC):
         which = jnp.asarray([distinct.index(member) for member in members], jnp.int32)
         ways = [lambda x, m=m: m.expand(m.compress(x, key=key)) for m in distinct]
         return jax.lax.switch(which[rung], ways, x)
+
+    def errors_of_rows(
+        self, rows: Float[Array, "n width"], sizes: tuple[int, ...], *, keys: Key[Array, " n"]
+    ) -> Float[Array, "n R"]:
+        """`errors` of n vectors, all of one size unless the ladder `pads`."""
+        return jax.lax.map(lambda row: self.errors(row[0], key=row[1]), (rows, keys))
+
+    def received_of_rows(
+        self,
+        rows: Float[Array, "n width"],
+        sizes: tuple[int, ...],
+        rungs: Int[Array, " n"],
+        *,
+        keys: Key[Array, " n"],
+    ) -> Float[Array, "n width"]:
+        """`received` of n vectors, all of one size unless the ladder `pads`.
+
+        One after the other: side by side, all would take all the branches of a rung.
+        """
+        vectors = rows, rungs, keys
+        return jax.lax.map(lambda row: self.received(row[0], row[1], key=row[2]), vectors)
 
 
 def smaller(member: Compressor, bits: int, d: int, dtype: Any) -> Compressor:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Int64, PRNGKeyArray
+from jaxtyping import Array, Float, Int, Int64, Key, PRNGKeyArray
 
 from compressors._base import Compressor
 from compressors._bitmask import WORD
@@ -33,7 +33,7 @@ class TopKLadder(Ladder):
     ratios: tuple[float, ...] = field(metadata={"static": True})
     name: ClassVar[str] = "TopKLadder"
     errors_are: ClassVar[ErrorsAre] = "exact"
-    branches: ClassVar[bool] = False
+    pads: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_ratios(self.name, self.ratios)
@@ -58,25 +58,36 @@ class TopKLadder(Ladder):
 
     def errors(self, x: Float[Array, " d"], *, key: PRNGKeyArray) -> Float[Array, " R"]:
         """The energy of what is not kept, summed from the smallest up; the key is not used."""
-        d = x.shape[0]
-        rising = jax.lax.bitcast_convert_type(jnp.sort(magnitudes(x)), x.dtype).astype(wide(x))
-        left = d - self._kept(d, x.dtype)
-        energy, energies, start = jnp.zeros((), rising.dtype), {}, 0
-        for end in sorted(set(left.tolist())):
-            energy = energy + jnp.sum(jnp.square(rising[start:end]))
-            energies[end], start = energy, end
-        return jnp.stack([energies[end] for end in left.tolist()])
+        return self.errors_of_rows(x[None], x.shape, keys=key[None])[0]
 
     def received(
         self, x: Float[Array, " d"], rung: Int[Array, ""], *, key: PRNGKeyArray
     ) -> Float[Array, " d"]:
         """The K largest coordinates in their places; the key is not used."""
-        d = x.shape[0]
-        K = jnp.asarray(self._kept(d, x.dtype), jnp.int32)[rung]
-        u = padded(magnitudes(x))
-        # Scattered values are added to zeros, whereby −0 becomes 0; a dense message keeps it.
-        sent = at_or_above(u, *cut(u, K))[:d] & (x != 0)
-        return jnp.where(d == K, x, jnp.where(sent, x, 0))
+        return self.received_of_rows(x[None], x.shape, rung[None], keys=key[None])[0]
+
+    def errors_of_rows(
+        self, rows: Float[Array, "n width"], sizes: tuple[int, ...], *, keys: Key[Array, " n"]
+    ) -> Float[Array, "n R"]:
+        """`errors` of vectors with zeros behind them; the keys are not used."""
+        left = rows.shape[1] - jnp.asarray(self._kept_of(sizes, rows.dtype), jnp.int32)
+        return jax.vmap(_smallest)(rows, left)
+
+    def received_of_rows(
+        self,
+        rows: Float[Array, "n width"],
+        sizes: tuple[int, ...],
+        rungs: Int[Array, " n"],
+        *,
+        keys: Key[Array, " n"],
+    ) -> Float[Array, "n width"]:
+        """`received` of vectors with zeros behind them; the keys are not used."""
+        kept = jnp.asarray(self._kept_of(sizes, rows.dtype), jnp.int32)
+        K = jnp.take_along_axis(kept, rungs[:, None], axis=1)[:, 0]
+        return jax.vmap(_largest)(rows, K, jnp.asarray(sizes, jnp.int32))
+
+    def _kept_of(self, sizes: tuple[int, ...], dtype: Any) -> Int64[np.ndarray, "n R"]:
+        return np.stack([self._kept(size, dtype) for size in sizes])
 
     def _kept(self, d: int, dtype: Any) -> Int64[np.ndarray, " R"]:
         """The number of coordinates that arrive on every rung."""
@@ -87,3 +98,27 @@ class TopKLadder(Ladder):
 def _bits(K: int, d: int, dtype: Any) -> int:
     """Bits of TopK's packed arrays: K values, and words of K indices."""
     return dense_bits(K, dtype) + WORD * words_of(K, index_bits(d))
+
+
+def _smallest(x: Float[Array, " d"], counts: Int[Array, " R"]) -> Float[Array, " R"]:
+    """The energy of the `counts` smallest coordinates, by one sort.
+
+    Sorted squares are summed in blocks, the blocks from the smallest up, and of the block in which
+    a count ends the part before it: of sums of numbers that are not negative none is subtracted.
+    """
+    rising = jax.lax.bitcast_convert_type(jnp.sort(magnitudes(x)), x.dtype).astype(wide(x))
+    block = 1 << x.shape[0].bit_length() // 2
+    squares = jnp.pad(jnp.square(rising), (0, block - x.shape[0] % block)).reshape(-1, block)
+    before = jnp.pad(jax.lax.associative_scan(jnp.add, squares.sum(axis=1)), (1, 0))
+    whole, part = counts // block, counts % block
+    column = jnp.arange(block, dtype=jnp.int32)
+    started = jnp.where(column[None, :] < part[:, None], squares[whole], 0)
+    return before[whole] + started.sum(axis=1)
+
+
+def _largest(x: Float[Array, " d"], K: Int[Array, ""], size: Int[Array, ""]) -> Float[Array, " d"]:
+    """The K largest of the first `size` coordinates in their places, zeros elsewhere."""
+    u = padded(magnitudes(x))
+    # Scattered values are added to zeros, whereby −0 becomes 0; a dense message keeps it.
+    sent = at_or_above(u, *cut(u, K))[: x.shape[0]] & (x != 0)
+    return jnp.where(size == K, x, jnp.where(sent, x, 0))

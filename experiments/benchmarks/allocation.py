@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -91,7 +92,8 @@ def numpy_knapsack(errors: np.ndarray, bits: np.ndarray, budget: int) -> np.ndar
     """The dynamic programme over the budget, a rung of a layer at a time."""
     unit = (budget - bits[:, 0].sum()) / STEPS
     costs = np.ceil((bits - bits[:, :1]) / unit).astype(int)
-    best, choices = np.zeros(STEPS + 1), []
+    best = np.zeros(STEPS + 1)
+    choices: list[np.ndarray] = []
     for error, cost in zip(errors, costs, strict=True):
         least, choice = np.full(STEPS + 1, np.inf), np.zeros(STEPS + 1, int)
         for rung, units in enumerate(cost):
@@ -100,7 +102,8 @@ def numpy_knapsack(errors: np.ndarray, bits: np.ndarray, budget: int) -> np.ndar
                 lower = reached < least[units:]
                 least[units:][lower] = reached[lower]
                 choice[units:][lower] = rung
-        best, choices = least, [*choices, choice]
+        best = least
+        choices.append(choice)
     rungs, left = np.zeros(len(bits), int), STEPS
     for layer in reversed(range(len(bits))):
         rungs[layer] = choices[layer][left]
@@ -140,7 +143,7 @@ def compare(out: Callable[[str], None]) -> None:
             name: _call(rule, *on_device, jnp.asarray(budget, jnp.int32))
             for name, rule in (RULES | {"MinimalBits": fewest}).items()
         }
-        calls["numpy"] = lambda budget=budget: numpy_knapsack(errors, table, budget)
+        calls["numpy"] = partial(numpy_knapsack, errors, table, budget)
         rungs = {name: np.asarray(call()) for name, call in calls.items()}
         times = _times(calls)
         whole = errors[layers, uniform].sum()
@@ -148,12 +151,12 @@ def compare(out: Callable[[str], None]) -> None:
         out(f"{'rule':32} {'ms':>8} {'slowest':>8} {'error/uniform':>14} {'bits/budget':>12}")
         for name, chosen in rungs.items():
             error, bits = errors[layers, chosen].sum() / whole, table[layers, chosen].sum() / budget
-            ms, slowest = np.median(times[name]) * 1e3, np.max(times[name]) * 1e3
+            ms, slowest = 1e3 * np.median(times[name]), 1e3 * np.max(times[name])
             out(f"{name:32} {ms:8.2f} {slowest:8.2f} {error:14.5f} {bits:12.5f}")
         before = time.perf_counter()
         least, gap = optimum(errors, table, budget)
-        ms = (time.perf_counter() - before) * 1e3
-        out(f"{f'optimum by HiGHS, gap {gap:.0e}':32} {ms:8.0f} {'':8} {least / whole:14.5f}")
+        taken = 1e3 * (time.perf_counter() - before)
+        out(f"{f'optimum by HiGHS, gap {gap:.0e}':32} {taken:8.0f} {'':8} {least / whole:14.5f}")
 
 
 def compress(out: Callable[[str], None]) -> None:
@@ -165,18 +168,21 @@ def compress(out: Callable[[str], None]) -> None:
         within = budgeted.within(budgeted.most_bits(jnp.float32) // 10)
         arguments = within, x, jax.random.key(0)
         lowered = jax.jit(lambda within, x, key: within.compress(x, key=key)).lower(*arguments)
-        before = time.perf_counter()
+        before = time.process_time()
         compiled = lowered.compile()
-        seconds = time.perf_counter() - before
+        seconds = time.process_time() - before
         jax.block_until_ready(compiled(*arguments))
-        each = _times({name: lambda run=compiled, a=arguments: jax.block_until_ready(run(*a))})
+        each = _times({name: partial(_wait, compiled, *arguments)})
         ms, slowest = np.median(each[name]) * 1e3, np.max(each[name]) * 1e3
         out(f"{name:32} {seconds:10.1f} {ms:8.0f} {slowest:8.0f}")
 
 
 def _call(rule: Allocation, *arguments: jax.Array) -> Choice:
-    choose = jax.jit(rule.choose)
-    return lambda: jax.block_until_ready(choose(*arguments))
+    return partial(_wait, jax.jit(rule.choose), *arguments)
+
+
+def _wait(call: Callable[..., Any], *arguments: Any) -> Any:
+    return jax.block_until_ready(call(*arguments))
 
 
 def _times(calls: dict[str, Choice]) -> dict[str, list[float]]:
