@@ -1,12 +1,14 @@
 """What the studies of Kimad have in common: ladders, the time of a round, and who is compared.
 
-A round's time t is set by the mean bandwidth: a message each way is to be `share` of a dense one
-there, and computing takes as long as a message. Compared are
+Computing takes as long as a message of `share` of a dense one at the mean bandwidth. A round's time
+t is so many times that long; methods that look at it may choose among several, as the fixed ratio
+is chosen among several. Compared are
 
 * Uncompressed: whole gradients up and whole models down;
 * EF21, best fixed ratio: EF21 both ways with one ratio for all rounds, tuned over all of them in
   hindsight;
-* EF21, same budget: the ratio nearest to the mean size of Kimad's messages on the same links;
+* EF21, same budget: the ratio nearest to the mean size of Kimad's messages on the same links, for
+  each t;
 * Kimad, and Kimad+ with a ratio for each layer (padded to its budget);
 * Kimad, oracle: Kimad that knows what its links will carry.
 
@@ -78,28 +80,28 @@ def ladder(least: float, rungs: int) -> tuple[float, ...]:
     return ratios
 
 
-class Times(NamedTuple):
-    """Seconds of a gradient and of a round, where links carry `mean` bits a second on average."""
+def seconds_of(mean: float, share: float, problem: Problem) -> float:
+    """h: the time of a message of `share` of a dense one, at `mean` bits a second; four digits."""
+    if not 0 < share <= 1:
+        raise ConfigurationError(f"share = {share}: give a share of a dense message in (0, 1]")
+    dense = problem.d * 8 * np.dtype(problem.dtype).itemsize
+    return float(f"{share * dense / mean:.4g}")
 
-    h: float
-    round: float
 
-    @classmethod
-    def at(cls, mean: float, share: float, problem: Problem) -> "Times":
-        """A message of `share` of a dense one each way takes as long as a gradient."""
-        if not 0 < share <= 1:
-            raise ConfigurationError(f"share = {share}: give a share of a dense message in (0, 1]")
-        dense = problem.d * 8 * np.dtype(problem.dtype).itemsize
-        h = float(f"{share * dense / mean:.4g}")
-        return cls(h, float(f"{3 * h:.4g}"))
+def check_times(times: Sequence[float]) -> None:
+    """Refuses rounds that leave no time to send."""
+    if not times or len(set(times)) < len(times) or min(times) <= 1 or max(times) == math.inf:
+        raise ConfigurationError(
+            f"times = {times}: give each round's time once, in gradients' times, above 1"
+        )
 
 
 def entries_of(
     problem: Problem,
     cluster: VaryingCluster,
     layers: Layers,
-    seconds: float,
     *,
+    seconds: Sequence[float],
     batch: int | None,
     fixed: Sequence[int],
 ) -> tuple[Entry, ...]:
@@ -109,14 +111,18 @@ def entries_of(
         problem: what is minimized.
         cluster: whose links vary.
         layers: of the model.
-        seconds: what a round is to take.
+        seconds: what a round is to take, tuned over.
         batch: stochastic gradients of a worker in a round; `None` for exact ones.
         fixed: rungs that the best fixed ratio is looked for among.
     """
 
-    def following(rule: Allocation, monitor: Monitor) -> Method:
+    def following(rule: Allocation, monitor: Monitor, t: float) -> Method:
         within = layers.by(rule)
-        return Kimad(1.0, within, within, RoundTime(seconds, monitor), batch)
+        return Kimad(1.0, within, within, RoundTime(t, monitor), batch)
+
+    def timed(label: str, rule: Allocation, monitor: Monitor) -> Entry:
+        found = [Variant(f"t = {t:.3g} s", following(rule, monitor, t)) for t in seconds]
+        return Entry(label, tuple(found))
 
     def at(up: int, down: int) -> Variant:
         within = layers.by(Uniform())
@@ -125,15 +131,18 @@ def entries_of(
         budget = FixedBudget(int(sizes[up]), int(sizes[down]))
         return Variant(f"K/d = {', '.join(ratios)}", Kimad(1.0, within, within, budget, batch))
 
-    kimad = following(Uniform(), ExponentialAverage())
+    means = [
+        mean_rungs(problem, cluster, following(Uniform(), ExponentialAverage(), t), layers)
+        for t in seconds
+    ]
     plain = GradientDescent(1.0) if batch is None else MinibatchSGD(1.0)
     return (
         alone(UNCOMPRESSED, Variant("dense", plain)),
         Entry(BEST_FIXED, tuple(at(rung, rung) for rung in fixed)),
-        alone(SAME_BUDGET, at(*mean_rungs(problem, cluster, kimad, layers))),
-        alone(KIMAD, Variant("one ratio", kimad)),
-        alone(KIMAD_PLUS, Variant("a ratio a layer", following(Knapsack(), ExponentialAverage()))),
-        alone(ORACLE, Variant("one ratio", following(Uniform(), Oracle()))),
+        Entry(SAME_BUDGET, tuple(at(*rungs) for rungs in dict.fromkeys(means))),
+        timed(KIMAD, Uniform(), ExponentialAverage()),
+        timed(KIMAD_PLUS, Knapsack(), ExponentialAverage()),
+        timed(ORACLE, Uniform(), Oracle()),
     )
 
 

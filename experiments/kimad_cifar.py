@@ -9,7 +9,7 @@ import numpy as np
 from dopt.data import load_cifar
 from dopt.errors import ConfigurationError
 from dopt.problems import resnet18
-from experiments.kimad import Layers, Times, entries_of, every, ladder
+from experiments.kimad import Layers, check_times, entries_of, every, ladder, seconds_of
 from experiments.links import MEGABIT
 from experiments.multiples import check, study_of
 from experiments.settings import KimadCifar
@@ -25,6 +25,7 @@ RECORDS = 4
 def build(settings: KimadCifar, data: str | None) -> Study:
     """The study, ready to run; everything that can be refused is refused here."""
     check(settings, ("width", "workers", "held_out", "batch", "rounds", "rungs", "every"), ())
+    check_times(settings.times)
     if not 0 < settings.low < settings.high < float("inf"):
         raise ConfigurationError(
             f"low = {settings.low}, high = {settings.high}: give 0 < low < high in Mbit/s"
@@ -34,16 +35,16 @@ def build(settings: KimadCifar, data: str | None) -> Study:
     held_out = load_cifar(data, samples=settings.held_out, test=True)
     problem = resnet18(images, width=settings.width, n=n, batch=settings.batch, held_out=held_out)
     eta, delta = MEGABIT * (settings.high - settings.low), MEGABIT * settings.low
-    times = Times.at(eta / 2 + delta, settings.share, problem)
-    theta = float(np.pi / (settings.period * times.round))
+    h = seconds_of(eta / 2 + delta, settings.share, problem)
+    theta = float(np.pi / (settings.period * h))
     links = [Sine(eta, theta, delta, float(np.pi / 8 * worker)) for worker in range(n)]
-    cluster = VaryingCluster([times.h] * n, links, links)
+    cluster = VaryingCluster([h] * n, links, links)
     layers = Layers.of(problem.params, ladder(settings.least, settings.rungs))
     config = {"name": "cifar-resnet18", "d": problem.d, "source": images.source}
     config |= {"samples": len(images.labels), "batch": settings.batch, "width": settings.width}
     regime = Regime(
         "sine",
-        f"ResNet-18, {settings.width} channels, d = {problem.d:,}, round of {times.round:.3g} s",
+        f"ResNet-18, {settings.width} channels, d = {problem.d:,}, h = {1e3 * h:.3g} ms",
         cluster,
         problem,
         config,
@@ -51,11 +52,11 @@ def build(settings: KimadCifar, data: str | None) -> Study:
             problem,
             cluster,
             layers,
-            times.round,
+            seconds=[time * h for time in settings.times],
             batch=1,
             fixed=every(layers.ratios, settings.every),
         ),
-        Limits(seconds=3 * settings.rounds * times.round, steps=settings.rounds),
+        Limits(seconds=4 * settings.rounds * h, steps=settings.rounds),
     )
     return study_of(
         "kimad-cifar", [regime], settings, axis="time", measure="value", records=RECORDS

@@ -10,7 +10,7 @@ from dopt.data import Images, load_mnist
 from dopt.errors import ConfigurationError
 from dopt.problems import FromLoss
 from dopt.problems.networks import convolutional_network, perceptron
-from experiments.kimad import Layers, Times, entries_of, every, ladder
+from experiments.kimad import Layers, check_times, entries_of, every, ladder, seconds_of
 from experiments.links import Links, first_of, links_of
 from experiments.multiples import check, study_of
 from experiments.settings import KimadMnist, KimadTraces
@@ -51,15 +51,15 @@ def regime_of(
     settings: KimadMnist, problem: FromLoss, source: str, name: str, links: Links, first: int
 ) -> Regime:
     """One panel: the workers' links from `first` on."""
-    n, times = settings.workers, Times.at(links.mean, settings.share, problem)
+    n, h = settings.workers, seconds_of(links.mean, settings.share, problem)
     rates = links.of_workers(first, n)
-    cluster = VaryingCluster([times.h] * n, rates, rates)
+    cluster = VaryingCluster([h] * n, rates, rates)
     layers = Layers.of(problem.params, ladder(settings.least, settings.rungs))
     config = {"name": f"mnist-{settings.network}", "d": problem.d, "source": source}
     config |= {"batch": settings.batch, "samples": settings.samples, "links": links.source}
     return Regime(
         f"{name}, {first}",
-        f"{name} from {links.names[first]} on, round of {times.round:.3g} s",
+        f"{name}, links from {links.names[first]} on, h = {1e3 * h:.3g} ms",
         cluster,
         problem,
         config,
@@ -67,17 +67,18 @@ def regime_of(
             problem,
             cluster,
             layers,
-            times.round,
+            seconds=[time * h for time in settings.times],
             batch=1,
             fixed=every(layers.ratios, settings.every),
         ),
-        Limits(seconds=3 * settings.rounds * times.round, steps=settings.rounds),
+        Limits(seconds=4 * settings.rounds * h, steps=settings.rounds),
     )
 
 
 def build(settings: KimadMnist, data: str | None) -> Study:
     """The study, ready to run; everything that can be refused is refused here."""
     check(settings, ("workers", "batch", "rounds", "rungs", "every"), ("sets",))
+    check_times(settings.times)
     problem, source = problem_of(settings, data)
     regimes = []
     for name in settings.sets:

@@ -1,7 +1,7 @@
 """The study `kimad-quadratic`: Kimad on quadratics under the bandwidth model of its paper.
 
 f_i(x) = ½xᵀAx − b_iᵀx with the same diagonal A for all workers, in three layers whose curvatures
-are about 1, 0.1 and 0.01: what one ratio for all layers wastes, Kimad+ can save. Links carry
+are about 1, 0.3 and 0.1: what one ratio for all layers wastes, Kimad+ can save. Links carry
 η sin²(θt) + δ bits a second, each worker's a little later than that of the one before.
 """
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from dopt.errors import ConfigurationError
 from dopt.problems import MatrixQuadratics
-from experiments.kimad import Layers, Times, entries_of, every, ladder
+from experiments.kimad import Layers, check_times, entries_of, every, ladder, seconds_of
 from experiments.multiples import check, study_of
 from experiments.settings import KimadQuadratic
 from experiments.study import Limits, Regime, Study
@@ -17,7 +17,7 @@ from simulators.rates import Sine
 from simulators.varying import VaryingCluster
 
 
-SCALES = (1.0, 0.1, 0.01)
+SCALES = (1.0, 0.3, 0.1)
 """Of the curvatures of the layers."""
 
 
@@ -30,10 +30,10 @@ def problem_of(d: int, n: int) -> MatrixQuadratics:
     return MatrixQuadratics.from_matrices(np.broadcast_to(np.diag(a), (n, d, d)), b)
 
 
-def links_of(mean: float, times: Times, settings: KimadQuadratic) -> list[Sine]:
-    """A sine for each worker, of the given mean."""
+def links_of(mean: float, settings: KimadQuadratic) -> list[Sine]:
+    """A sine for each worker, of the given mean; a gradient takes a second."""
     eta = mean / (0.5 + settings.low)
-    theta = np.pi / (settings.period * times.round)
+    theta = np.pi / settings.period
     phases = np.pi / 8 * np.arange(settings.workers)
     return [Sine(eta, float(theta), settings.low * eta, float(phase)) for phase in phases]
 
@@ -42,19 +42,26 @@ def regime_of(d: int, settings: KimadQuadratic) -> Regime:
     """One panel."""
     n, problem = settings.workers, problem_of(d, settings.workers)
     mean = settings.share * d * 8 * np.dtype(problem.dtype).itemsize  # bits/s, so that h is 1 s
-    times = Times.at(mean, settings.share, problem)
-    links = links_of(mean, times, settings)
-    cluster = VaryingCluster([times.h] * n, links, links)
+    h = seconds_of(mean, settings.share, problem)
+    links = links_of(mean, settings)
+    cluster = VaryingCluster([h] * n, links, links)
     layers = Layers((d // 3,) * 3, ladder(settings.least, settings.rungs))
     fixed = every(layers.ratios, settings.every)
     return Regime(
         f"d = {d}",
-        f"d = {d}, n = {n}, round of {times.round:g} s",
+        f"d = {d}, n = {n}, h = {h:g} s",
         cluster,
         problem,
         {"name": "diagonal-quadratics", "d": d, "scales": list(SCALES)},
-        entries_of(problem, cluster, layers, times.round, batch=None, fixed=fixed),
-        Limits(seconds=2 * settings.rounds * times.round, steps=settings.rounds),
+        entries_of(
+            problem,
+            cluster,
+            layers,
+            seconds=[time * h for time in settings.times],
+            batch=None,
+            fixed=fixed,
+        ),
+        Limits(seconds=4 * settings.rounds * h, steps=settings.rounds),
     )
 
 
@@ -64,6 +71,7 @@ def build(settings: KimadQuadratic, data: str | None) -> Study:
     for d in settings.dimensions:
         if d < 3 or d % 3:
             raise ConfigurationError(f"dimensions: {d} coordinates are no three equal layers")
+    check_times(settings.times)
     for name in ("low", "period"):
         if not 0 < getattr(settings, name) < float("inf"):
             raise ConfigurationError(f"{name} = {getattr(settings, name)} must be positive")

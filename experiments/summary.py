@@ -113,11 +113,14 @@ def _theory(
     study: Study, regime: Regime, variant: Variant, setting: Setting | None
 ) -> tuple[Bound, float, float]:
     """Seconds and bits that suffice, and seconds that are needed in the worst case."""
+    nothing = Bound(math.nan, math.nan), math.nan, math.nan
     if setting is None or study.measure != "grad_norm2":
-        return Bound(math.nan, math.nan), math.nan, math.nan
+        return nothing
     problem = regime.problem
     bits = 8 * np.dtype(problem.dtype).itemsize
     one = regime.cluster.costs(d=problem.d, dtype=problem.dtype, message_bits=bits)
+    if one.varying:  # theorems are for fixed times
+        return nothing
     costs = regime.costs(variant.method)
     bits_enough = bits_bound(variant.method, variant.theory, costs, setting)
     return upper_bound(variant.method, costs, setting), bits_enough, lower_bound(one, setting)

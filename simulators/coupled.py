@@ -59,7 +59,8 @@ class _Engine(ObservedEngine):
     ) -> None:
         data, timeline = seeds
         super().__init__(method.policy(costs, problem.d), costs, timeline)
-        method = replace(method, step_size=jnp.asarray(method.step_size, x.dtype))
+        step_size = jnp.asarray(method.step_size, x.dtype)
+        method = replace(method.computing(), step_size=step_size)
         self.problem, self.functions, self.reads = problem, Functions(problem, method), method.reads
         self.data = jax.random.key(data)
         self.server = method.start(x)

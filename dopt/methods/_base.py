@@ -135,6 +135,10 @@ class Method(abc.ABC):
             f"the step size of {self.name} depends on the noise and the target; see dopt.theory"
         )
 
+    def computing(self) -> "Method":
+        """The method without what its policy alone reads: equal ones share a compiled program."""
+        return self
+
     def check(self, d: int, n: int) -> None:
         """Raises `ValueError` where the compressor does not fit the dimension or the workers."""
         if isinstance(self.compressor, Joint):

@@ -29,7 +29,7 @@ size is ours (`dopt.theory.ef21_bidirectional_step_size`). With budgets for whol
 gradient descent, with one that is fixed EF21 in both directions.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import jax
@@ -39,6 +39,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from compressors import Budgeted
 from dopt.costs import Costs
+from dopt.errors import ConfigurationError
 from dopt.methods._base import Memory, Method, Optimizer, Server
 from dopt.methods._job import Job
 from dopt.methods._local import check_batch, local_gradient
@@ -58,7 +59,7 @@ class Kimad(Method):
     step_size: Any
     compressor: Budgeted = field(metadata={"static": True})
     server_compressor: Budgeted = field(metadata={"static": True})
-    spending: Spending = field(metadata={"static": True})
+    spending: Spending | None = field(metadata={"static": True})
     batch: int | None = field(default=None, metadata={"static": True})
     optimizer: Optimizer = field(default=optax.sgd, metadata={"static": True})
 
@@ -68,9 +69,17 @@ class Kimad(Method):
     def policy(self, costs: Costs, d: int) -> Policy:
         """Rounds of all workers, one message each way within its budget."""
         self.check(d, costs.n)
+        if self.spending is None:
+            raise ConfigurationError(
+                "this Kimad has no spending, and so no policy; give RoundTime or FixedBudget"
+            )
         dtype = dtype_of(costs, d)
         up, down = (_sizes(c, dtype) for c in (self.compressor, self.server_compressor))
         return BudgetRounds(costs, self.spending, up, down, self.batch or 1)
+
+    def computing(self) -> "Kimad":
+        """Without the spending: budgets come with the jobs."""
+        return replace(self, spending=None)
 
     def check(self, d: int, n: int) -> None:
         """Raises `ValueError` where a compressor has other layers than d entries in all."""

@@ -5,7 +5,7 @@ them in the order of a recorded schedule gives the live run's numbers bit for bi
 fused, vmapped or skipped, which makes it the slow and readable reference of `replay`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -203,11 +203,21 @@ def check_workers(problem: Problem, n: int) -> None:
 
 
 def plain_replay(
-    problem: Problem, method: Method, schedule: Listed, *, seed: int = 0, x0: Array | None = None
+    problem: Problem,
+    method: Method,
+    schedule: Listed,
+    *,
+    seed: int = 0,
+    x0: Array | None = None,
+    on_message: Callable[[Arrivals, Message], None] | None = None,
 ) -> list[Float[Array, " d"]]:
-    """The models x⁰, ..., x^K of one run, computed job by job with packed messages."""
+    """The models x⁰, ..., x^K of one run, computed job by job with packed messages.
+
+    `on_message` is called with the row of each job and what it sends.
+    """
     check_workers(problem, schedule.n)
-    functions = Functions(problem, replace(method, step_size=jnp.asarray(method.step_size)))
+    step_size = jnp.asarray(method.step_size)
+    functions = Functions(problem, replace(method.computing(), step_size=step_size))
     run = jax.random.key(seed)
     x = problem.start() if x0 is None else x0
     server, memory = functions.method.start(x), functions.method.init(x)[1]
@@ -222,6 +232,8 @@ def plain_replay(
             memories[worker], messages = functions.work(
                 memories[worker], read, job, version, run=run
             )
+            if on_message is not None:
+                on_message(row, messages)
             if row.weight:
                 total = functions.absorb(total, messages, job, version, run=run)
         if index + 1 == len(a.step) or a.step[index + 1] > row.step:

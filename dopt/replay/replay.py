@@ -189,7 +189,7 @@ class _Pass:
     ) -> None:
         self.problem, self.feeder, self.piece = problem, feeder, 1
         self.sizes = jnp.asarray(step_sizes, x.dtype)
-        self.method = replace(method, step_size=self.sizes[0])
+        self.method = replace(method.computing(), step_size=self.sizes[0])
         self.keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
         lanes = len(seeds) * len(step_sizes)
         room = BLOCK_BYTES if problem.n is None else OWN_DATA * BLOCK_BYTES

@@ -23,10 +23,12 @@ class KimadCifar:
     """Least bandwidth of a link in Mbit/s."""
     high: float = 330.0
     """Greatest bandwidth of a link in Mbit/s."""
-    period: float = 20.0
-    """Rounds between two lows."""
+    period: float = 60.0
+    """Time between two lows, in that of a gradient."""
     share: float = 0.05
-    """A round has time for so large a share of a dense message each way, on average."""
+    """A gradient takes as long as a message of so large a share of a dense one, on average."""
+    times: tuple[float, ...] = (3.0,)
+    """Times of a round, in those of a gradient, that Kimad is tuned over."""
     least: float = 0.001
     """The least ratio K/d of the ladder."""
     rungs: int = 20
@@ -38,7 +40,7 @@ class KimadCifar:
     factors: tuple[int, int] = (-4, -3)
     """Exponents of the grid of step sizes, one for all methods: 2^first, ..., 2^last."""
     rounds: int = 120
-    """No run has more rounds than this, nor more than their time three times over."""
+    """No run has more rounds than this, nor takes longer than as many rounds of four gradients."""
     tune_seeds: int = 1
     """Data seeds that choose step sizes and the best fixed ratio."""
     seeds: int = 1
@@ -71,6 +73,7 @@ PRESETS = {
             samples=None,
             held_out=5000,
             batch=128,
+            times=(2.0, 3.0, 5.0),
             every=2,
             target=0.5,
             factors=(-5, -2),

@@ -23,7 +23,9 @@ class KimadMnist:
     batch: int = 32
     """Images in one stochastic gradient."""
     share: float = 0.1
-    """A round has time for so large a share of a dense message each way, on the set's average."""
+    """A gradient takes as long as a message of so large a share of a dense one, on average."""
+    times: tuple[float, ...] = (2.0, 3.0, 5.0, 9.0)
+    """Times of a round, in those of a gradient, that Kimad is tuned over."""
     least: float = 0.001
     """The least ratio K/d of the ladder."""
     rungs: int = 24
@@ -35,7 +37,7 @@ class KimadMnist:
     factors: tuple[int, int] = (-3, 1)
     """Exponents of the grid of step sizes, one for all methods: 2^first, ..., 2^last."""
     rounds: int = 600
-    """No run has more rounds than this, nor more than their time three times over."""
+    """No run has more rounds than this, nor takes longer than as many rounds of four gradients."""
     tune_seeds: int = 1
     """Data seeds that choose step sizes and the best fixed ratio."""
     seeds: int = 3
@@ -50,6 +52,7 @@ class KimadTraces(KimadMnist):
 
     sets: tuple[str, ...] = ("3g",)
     traces: int | None = None
+    times: tuple[float, ...] = (3.0,)
     factors: tuple[int, int] = (-2, -2)
     rounds: int = 400
     seeds: int = 1
@@ -67,6 +70,7 @@ PRESETS = {
             rungs=4,
             every=2,
             least=0.01,
+            times=(3.0,),
             target=2.0,
             factors=(-3, -2),
             rounds=12,
