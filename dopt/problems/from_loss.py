@@ -129,7 +129,7 @@ def _sum(
     of: Loss, params: Any, samples: Any, rows: Int[Array, " S"], shares: Float[Array, " S"]
 ) -> Float[Array, ""]:
     taken = jax.tree.map(lambda a: a.at[rows].get(mode="promise_in_bounds"), samples)
-    if jax.eval_shape(of, params, taken).ndim == 1:
+    if jax.eval_shape(of, params, jax.tree.map(lambda a: a[:1], taken)).ndim == 1:
         each = of(params, taken)
     else:
         each = jax.vmap(lambda one: of(params, jax.tree.map(lambda a: a[None], one)))(taken)

@@ -15,7 +15,7 @@ statistics of a batch would make a sample's loss depend on the others drawn with
 mini-batches would not be unbiased, and workers would have to exchange running means.
 
 With the defaults 62 arrays hold d = 11,173,962 parameters, as many as with batch normalization; a
-width of 16 has 701,466 and one of 8 has 176,402.
+width of 16 has 701,466, and one of 8 has 176,402.
 
 Images are taken as they are: nothing crops or flips them at random.
 """
@@ -23,6 +23,7 @@ Images are taken as they are: nothing crops or flips them at random.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
+from math import prod
 from typing import Any, NamedTuple
 
 import jax
@@ -150,8 +151,8 @@ def _start(channels: int, width: int, blocks: Sequence[int], seed: int, dtype: A
     def drawn(shape: tuple[int, ...], gain: float) -> Array:
         key = jax.random.fold_in(jax.random.key(seed), next(draws))
         # Drawn in float32 always: the same start in either precision.
-        z = normals(key, int(np.prod(shape)), jnp.float32).reshape(shape)
-        return (z * (gain / np.prod(shape[:-1])) ** 0.5).astype(dtype)
+        z = normals(key, prod(shape), jnp.float32).reshape(shape)
+        return (z * (gain / prod(shape[:-1])) ** 0.5).astype(dtype)
 
     def layer(side: int, before: int, after: int) -> Convolution:
         norm = Norm(jnp.ones(after, dtype), jnp.zeros(after, dtype))
