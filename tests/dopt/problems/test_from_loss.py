@@ -227,6 +227,68 @@ def test_accuracy_is_the_mean_over_workers():
     assert np.isnan(unequal(1).accuracy(X))
 
 
+def test_accuracy_over_held_out_samples_counts_each_once():
+    def right(params, examples):
+        return jnp.mean((examples[0] @ params > 0).astype(params.dtype))
+
+    held_out = RNG.normal(size=(7, 3)), RNG.normal(size=7)
+    expected = np.mean(held_out[0] @ np.asarray(X) > 0)
+    assert 0 < expected < 1
+    problem = unequal(1, right=right, held_out=held_out)
+    np.testing.assert_allclose(problem.accuracy(X), expected, rtol=1e-13)
+    # They have no part in the loss.
+    assert problem.value(X) == unequal(1).value(X)
+    assert np.isnan(unequal(1, held_out=held_out).accuracy(X))
+
+
+def test_losses_one_by_one_are_as_good_as_their_mean():
+    def each(params, examples):
+        a, y = examples
+        return (a @ params - y) ** 2 / 2
+
+    def hits(params, examples):
+        return (examples[0] @ params > 0).astype(params.dtype)
+
+    vector = from_loss(each, np.zeros(3), (ROWS, TARGETS), parts=PARTS, right=hits)
+    np.testing.assert_allclose(vector.value(X), unequal(1).value(X), rtol=1e-13)
+    np.testing.assert_allclose(vector.grad(X), unequal(1).grad(X), rtol=1e-13)
+    share = np.mean([np.mean(ROWS[part] @ np.asarray(X) > 0) for part in PARTS])
+    np.testing.assert_allclose(vector.accuracy(X), share, rtol=1e-13)
+    single = {"key": jax.random.key(0), "worker": jnp.asarray(1)}
+    np.testing.assert_allclose(
+        vector.stochastic_grad(X, **single), mean_gradient(PARTS[1]), rtol=1e-12
+    )
+
+
+def test_models_of_large_problems_go_through_one_after_another():
+    side_by_side, in_turn = unequal(2), unequal(2, at_once=3)
+    models = jnp.stack([X, -X])
+    workers = jnp.arange(3)
+
+    def all_of(problem, models):
+        def one(x, worker):
+            key = jax.random.fold_in(jax.random.key(0), worker)
+            return (
+                problem.value(x),
+                problem.local_grad(x, worker),
+                problem.stochastic_grad(x, key=key, worker=worker),
+            )
+
+        return jax.vmap(lambda x: jax.vmap(lambda i: one(x, i))(workers))(models)
+
+    for a, b in zip(all_of(side_by_side, models), all_of(in_turn, models), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+    # The widest product of rows with models: two models side by side, or one alone.
+    text = {p.at_once: str(jax.make_jaxpr(all_of)(p, models)) for p in (side_by_side, in_turn)}
+    assert re.search(r"f64\[\d+,\d+,1,3\]", text[None])
+    assert not re.search(r"f64\[\d+,\d+,1,3\]", text[3])
+
+    def slope(problem):
+        return jax.jvp(lambda x: problem.local_grad(x, jnp.asarray(0)), (X,), (jnp.ones(3),))[1]
+
+    np.testing.assert_allclose(slope(in_turn), slope(side_by_side), rtol=1e-12)
+
+
 def test_problem_goes_through_jit_as_an_argument():
     problem = from_loss(cross_entropy, PARAMS, DATA)
     other = from_loss(cross_entropy, PARAMS, jax.tree.map(np.flip, DATA))
@@ -266,6 +328,9 @@ def test_constants_are_the_user_s():
             "returns .*must return one float",
         ),
         ({"loss": lambda p, e: e[1].sum()}, "returns .*must return one float"),
+        ({"at_once": 0}, "at_once = 0"),
+        ({"held_out": (DATA[0][:2, :3], DATA[1][:2])}, "held-out samples are .*give them one kind"),
+        ({"held_out": (DATA[0][:2], DATA[1][:3])}, "the same first axis"),
         ({"right": lambda p, e: e[1].sum()}, r"right\(params, examples\) returns"),
         ({"n": 2, "parts": [np.array([0]), np.array([1])]}, "n = 2 beside parts"),
         ({"parts": []}, "give each worker a sample"),

@@ -113,6 +113,28 @@ def test_sizes_on_mnist():
     assert convolutional_network(blank).d == 5994
 
 
+@each_kind
+def test_colours_and_held_out_images_are_taken(kind):
+    def made_up(samples):
+        pixels = RNG.random((samples, SIDE**2 * 3)).astype(np.float32)
+        return Digits(pixels, RNG.integers(0, 10, samples).astype(np.int32), "made up")
+
+    images, held_out = made_up(4), made_up(8)
+    problem = KINDS[kind](images, held_out=held_out, dtype=np.float64)
+    swapped = KINDS[kind](held_out, dtype=np.float64)
+
+    @jax.jit
+    def both(problem, x):
+        return problem.value(x), problem.accuracy(x)
+
+    x = problem.start()
+    (value, accuracy), (other_value, same_accuracy) = both(problem, x), both(swapped, x)
+    assert accuracy == same_accuracy
+    assert value != other_value
+    if kind == "convolutional":
+        assert problem.params[0]["weights"].shape == (5, 5, 3, 8)
+
+
 def test_every_array_has_a_compressor_of_its_own():
     problem = build("perceptron", hidden=(3,))
     compressor = PerLeaf.like(problem.params, lambda leaf: RandK(max(1, leaf.size // 4)))
@@ -157,7 +179,7 @@ def test_bad_values_are_refused(kind, arguments, words):
         build(kind, **arguments)
 
 
-@pytest.mark.parametrize("pixels", [144, 200])
+@pytest.mark.parametrize("pixels", [144, 200, 432])
 def test_images_too_small_or_not_square_are_refused(pixels):
     odd = Digits(np.zeros((2, pixels), np.float32), np.zeros(2, np.int32), "odd")
     with pytest.raises(ConfigurationError, match=f"images of {pixels} pixels"):
