@@ -63,6 +63,12 @@ STYLES: dict[str, Style] = {
     "QSGD, dithering": Style("#0072B2", DASH_DOT, "D"),
     "PowerSGD": Style("#009E73", LONG, "v"),
     "Local SGD": Style("#000000", DOTTED, "o"),
+    "Uncompressed": Style("#000000", DOTTED, "o"),
+    "EF21, best fixed ratio": Style("#009E73", DASH_DOT_DOT, "v"),
+    "EF21, same budget": Style("#E69F00", LONG, "^"),
+    "Kimad": Style("#0072B2", DASHED, "D"),
+    "Kimad+": Style("#D55E00", FULL, "*"),
+    "Kimad, oracle": Style("#CC79A7", DASH_DOT, "P"),
 }
 """The methods that have a style of their own, in the order of legends.
 
