@@ -33,18 +33,27 @@ def convolution(maps: Maps, kernel: Kernel, stride: int) -> Result:
 
 def _plain(maps: Maps, kernel: Kernel, stride: int) -> Result:
     border = kernel.shape[0] // 2
-    return _convolved(maps, kernel, [(border, border)] * 2, window_strides=(stride, stride))
+    return _convolved(maps, kernel, (border, border), stride=stride)
 
 
 def _convolved(
-    maps: Array, kernel: Array, padding: list[tuple[int, int]], **dilation: tuple[int, int]
+    maps: Array,
+    kernel: Array,
+    border: tuple[int, int],
+    *,
+    stride: int = 1,
+    maps_spread: int = 1,
+    kernel_spread: int = 1,
 ) -> Array:
+    """In the order of axes that is fast; the border is that before and behind."""
     return jax.lax.conv_general_dilated(
         maps,
         kernel,
-        padding=padding,
+        (stride, stride),
+        [border, border],
+        lhs_dilation=(maps_spread, maps_spread),
+        rhs_dilation=(kernel_spread, kernel_spread),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        **{"window_strides": (1, 1), **dilation},
     )
 
 
@@ -64,12 +73,12 @@ def _backward(stride: int, seen: tuple[Maps, Kernel], g: Result) -> tuple[Maps, 
     unseen = maps.shape[1] + 2 * border - k - (g.shape[1] - 1) * stride
     before = k - 1 - border
     turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-    by_maps = _convolved(g, turned, [(before, before + unseen)] * 2, lhs_dilation=(stride, stride))
+    by_maps = _convolved(g, turned, (before, before + unseen), maps_spread=stride)
     by_kernel = _convolved(
         maps.transpose(3, 1, 2, 0),
         g.transpose(1, 2, 0, 3),
-        [(border, border - unseen)] * 2,
-        rhs_dilation=(stride, stride),
+        (border, border - unseen),
+        kernel_spread=stride,
     )
     return by_maps, by_kernel.transpose(1, 2, 0, 3)
 
