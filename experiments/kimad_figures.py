@@ -17,6 +17,7 @@ from matplotlib.ticker import EngFormatter
 from dopt.errors import DataError
 from experiments.kimad import KIMAD
 from experiments.kimad_panels import (
+    LETTERS,
     NUMBER,
     handles,
     panels,
@@ -30,7 +31,7 @@ from experiments.kimad_panels import (
 from experiments.style import PANEL_INCHES, TARGET, legend_order, style
 
 
-CHANGES, ROUNDS = 40, 2000
+CHANGES, ROUNDS = 60, 2000
 """Links are shown until Kimad's ratio has changed so often, or for so many rounds: of more, no step
 could be told from the next."""
 
@@ -102,7 +103,7 @@ def bandwidth_figure(folder: Path) -> Figure:
         if column:
             lower.sharey(grid[1, 0])
             lower.tick_params(labelleft=False)
-        upper.set_title(titled(regime, len(regimes)))
+        upper.set_title(titled(regime, 3 * LETTERS // min(3, len(regimes))))
         watched = _begin(methods.get(KIMAD, methods[min(methods, key=legend_order)]))
         _draw_links(upper, watched)
         _draw_ratios(lower, methods)
@@ -168,7 +169,7 @@ def rounds_figure(folder: Path) -> Figure:
     late: dict[str, list[str]] = {}
     for ax, regime in zip(axes, regimes, strict=True):
         shares = _shares_of_time(path, regime)
-        ax.set_title(titled(regime, len(regimes)))
+        ax.set_title(titled(regime, 3 * LETTERS // min(3, len(regimes))))
         ax.axvline(1.0, **TARGET)
         for method in sorted(shares, key=legend_order):
             share = np.sort(shares[method])

@@ -74,7 +74,7 @@ def layers_figure(folder: Path) -> Figure:
     for axes, (regime, own), height in zip(grid, maps.items(), heights, strict=True):
         for ax, method in zip(axes, methods, strict=True):
             title = method if len(shown) == 1 else f"{method}, {regime}"
-            ax.set_title(titled(title, len(methods)))
+            ax.set_title(titled(title, 86 // len(methods)))
             ax.grid(visible=False)
             ax.set_yticks([])
             if method in own:

@@ -22,6 +22,9 @@ from experiments.style import PANEL_INCHES, PAPER, legend_order, style
 INCHES = 3 * PANEL_INCHES[0]
 """The width of a figure, unless it has more than three columns."""
 
+LETTERS = 36
+"""Letters of a title that fit above a panel of three."""
+
 NUMBER = FuncFormatter(lambda value, _: f"{value:g}")
 """Ticks as plain numbers."""
 
@@ -67,12 +70,16 @@ def panels(columns: int, height: float) -> Figure:
     return Figure(figsize=(max(INCHES, PANEL_INCHES[0] * columns), height))
 
 
-def titled(text: str, columns: int) -> str:
-    """A title in lines that fit above a panel, all about as long."""
-    most = 108 // min(columns, 3)
-    lines = len(textwrap.wrap(text, most, break_on_hyphens=False))
-    found = (textwrap.wrap(text, width, break_on_hyphens=False) for width in range(1, most + 1))
-    return "\n".join(next(wrapped for wrapped in found if len(wrapped) <= lines))
+def titled(text: str, most: int) -> str:
+    """A title in lines of at most so many letters, all about as long; words are not broken."""
+
+    def lines(width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+
+    fewest = len(lines(most))
+    longest = max(map(len, text.split()), default=1)
+    widths = range(min(longest, most), most + 1)
+    return "\n".join(next(found for found in map(lines, widths) if len(found) <= fewest))
 
 
 def handles(methods: Iterable[str], notes: Mapping[str, str]) -> list[Line2D]:

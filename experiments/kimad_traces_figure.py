@@ -191,10 +191,12 @@ def _row(ratios: pd.Series, times: pd.DataFrame, method: str) -> dict[str, float
 
 def sentence(table: pd.DataFrame) -> str:
     """What `table_of_traces` says of all traces, in a line for the log."""
-    parts = [
-        f"{row.reference}: {row.kimad_first} of {row.traces} (median of its time / Kimad's "
-        f"{row.median:.3g}, quartiles {row.lower_quartile:.3g} and {row.upper_quartile:.3g}; targets "
-        f"missed: {row.reference_never}, by Kimad {row.kimad_never})"
-        for row in table[table["set"] == "all"].itertuples()
-    ]
+    parts = []
+    for row in table[table["set"] == "all"].itertuples():
+        quartiles = f"quartiles {row.lower_quartile:.3g} and {row.upper_quartile:.3g}"
+        parts.append(
+            f"{row.reference}: {row.kimad_first} of {row.traces} (median of its time / Kimad's "
+            f"{row.median:.3g}, {quartiles}; targets missed: {row.reference_never}, by Kimad "
+            f"{row.kimad_never})"
+        )
     return "Kimad first against " + "; ".join(parts)
