@@ -14,7 +14,6 @@ L, R = 4, 5
 RULES = {
     "uniform": Uniform(),
     "knapsack": Knapsack(),
-    "knapsack, coarse": Knapsack(7),
     "error axis": ErrorAxis(),
     "lagrangian": Lagrangian(),
     "minimal bits": MinimalBits(2),

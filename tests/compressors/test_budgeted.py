@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from compressors import (
     Budgeted,
+    ErrorAxis,
     Knapsack,
     Lagrangian,
     LowRankLadder,
@@ -33,9 +34,9 @@ SENDERS = {
     "kimad+": Budgeted((TOPK,) * 6, SIZES, Knapsack(100)),
     "seeds": Budgeted((TOPK, RANDK, TOPK, RANDK, TOPK, RANDK), SIZES, Knapsack(100)),
     "mixed": Budgeted(MIXED, SIZES, Lagrangian()),
-    "fewest": Budgeted((TOPK,) * 6, SIZES, MinimalBits(2, 100)),
 }
-COPIES = ("kimad", "kimad+", "seeds", "fewest")
+DETERMINISTIC = ("kimad", "kimad+")
+COPIES = (*DETERMINISTIC, "seeds")
 
 
 @partial(jax.jit, static_argnums=0)
@@ -75,6 +76,9 @@ def test_a_message_is_within_its_budget_and_says_what_the_code_says(name, seed, 
     received = within.unpack(message, key=key, d=D)
     np.testing.assert_array_equal(received.rungs, code.rungs)
     decoded = within.decode(message, key=key, d=D)
+    if name in DETERMINISTIC:
+        lost = float(jnp.sum((arrived - x) ** 2) / jnp.sum(x**2))
+        assert lost <= 1 - sender.contraction(D).value
     if name in COPIES:
         np.testing.assert_array_equal(decoded, arrived, strict=True)
     else:
@@ -85,9 +89,6 @@ def test_a_message_is_within_its_budget_and_says_what_the_code_says(name, seed, 
 def test_unlimited_bandwidth_is_uncompressed(name):
     sender, x = SENDERS[name], vector(3)
     _, arrived = compressed(sender, ask(2**31 - 1), x, KEY)
-    if name == "fewest":
-        assert sender.bits_within(10**12, x.dtype) == sender.most_bits(x.dtype)
-        return
     np.testing.assert_array_equal(arrived, x, strict=True)
     message = sender.within(10**12).encode(x, key=KEY)
     assert packed_bits(message) == sender.most_bits(x.dtype) == 64 * D + sender.header_bits
@@ -131,11 +132,11 @@ def test_the_choice_does_not_change_with_the_unit():
         np.testing.assert_array_equal(scaled.rungs, expected)
 
 
-@pytest.mark.parametrize("name", ["kimad+", "mixed"])
-def test_a_batch_of_budgets_and_vectors_is_a_loop(name):
-    sender = SENDERS[name]
-    xs = jnp.stack([vector(seed) for seed in range(3)])
-    budgets = jnp.asarray([500, 4000, 2**31 - 1], jnp.int32)
+@pytest.mark.parametrize("ladder", [TOPK, RANDK])
+def test_a_batch_of_budgets_and_vectors_is_a_loop(ladder):
+    sender = Budgeted((ladder, ladder), (7, 40), Knapsack(100))
+    xs = jnp.stack([vector(seed)[:47] for seed in range(3)])
+    budgets = jnp.asarray([500, 1500, 2**31 - 1], jnp.int32)
     keys = jax.random.split(KEY, 3)
 
     @jax.jit
@@ -160,13 +161,36 @@ def test_bits_within_many_budgets():
         singly = [[sender.bits_within(int(b), np.float32) for b in row] for row in budgets]
         np.testing.assert_array_equal(charged, singly)
         assert sender.bits_within(0, np.float32) == sender.least_bits(np.float32)
+        assert np.all(np.diff(sender.bits_within(np.arange(0, 9000, 50), np.float32)) >= 0)
     exact = SENDERS["kimad"].header_bits + int(SENDERS["kimad"].table(np.float32)[:, 2].sum())
     assert SENDERS["kimad"].bits_within(exact, np.float32) == exact
     assert SENDERS["kimad"].bits_within(exact - 1, np.float32) < exact
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_random_layers_ladders_and_rules(seed):
+    rng = np.random.default_rng(seed)
+    sizes = tuple(rng.integers(1, 200, rng.integers(1, 9)).tolist())
+    ladders = tuple((TOPK, RANDK, QUANTIZED)[i] for i in rng.integers(0, 3, len(sizes)))
+    rules = (Uniform(), Knapsack(50), ErrorAxis(50), Lagrangian(), MinimalBits(1, 50))
+    sender = Budgeted(ladders, sizes, rules[seed % len(rules)])
+    for _ in range(10):
+        x = jnp.asarray(rng.standard_t(1, sum(sizes)), (jnp.float32, jnp.bfloat16)[seed % 2])
+        most = sender.most_bits(x.dtype)
+        budget = int(rng.integers(0, 1.1 * most))
+        _, arrived = compressed(sender, ask(budget), x, KEY)
+        message = sender.within(budget).encode(x, key=KEY)
+        assert packed_bits(message) <= max(budget, sender.least_bits(x.dtype))
+        decoded = sender.within(budget).decode(message, key=KEY, d=sum(sizes))
+        np.testing.assert_allclose(*(np.asarray(y, np.float64) for y in (decoded, arrived)), 0.02)
+        if rng.random() < 0.2:
+            every = compressed(sender, ask(2**31 - 1), x, KEY)[1]
+            assert not isinstance(sender.allocation, Uniform) or bool((every == x).all())
+
+
 def test_header_and_constants():
-    assert [sender.padded for sender in SENDERS.values()] == [False, True, True, True, True]
+    assert [sender.padded for sender in SENDERS.values()] == [False, True, True, True]
     assert SENDERS["kimad"].header_bits == 32
     assert SENDERS["kimad+"].header_bits == 32
     assert Budgeted((TOPK,) * 11, (3,) * 11, Knapsack()).header_bits == 64

@@ -11,7 +11,7 @@ from compressors.allocation import Knapsack, Uniform, brute_force, fits
 
 
 @pytest.mark.parametrize("name", RULES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(instances())
 def test_the_budget_is_never_exceeded(name, instance):
     errors, bits, budget = instance
@@ -28,7 +28,7 @@ def test_the_budget_is_never_exceeded(name, instance):
 
 
 @pytest.mark.parametrize("name", READERS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(instances())
 def test_the_error_is_between_those_of_brute_force_and_of_uniform(name, instance):
     errors, bits, budget = instance

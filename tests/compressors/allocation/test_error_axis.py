@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from compressors.allocation import ErrorAxis, Uniform, brute_force
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(instances())
 def test_it_is_off_by_at_most_a_level_a_layer(instance):
     errors, bits, budget = instance

@@ -20,7 +20,7 @@ def programme(errors, bits, budget):
     return costs, best, followed(choices, costs, whole)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(instances())
 def test_the_programme_is_brute_force_on_costs_rounded_up(instance):
     errors, bits, budget = instance
@@ -46,7 +46,7 @@ def test_costs_beyond_32_bits_are_rounded_up_exactly():
     assert got.tolist() == [[0, 1, 16384, 16385, 32768]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(instances())
 def test_with_a_unit_of_one_bit_it_is_the_optimum(instance):
     errors, bits, budget = instance

@@ -11,7 +11,7 @@ from compressors.allocation import Knapsack, MinimalBits
 RULE = MinimalBits(2, levels=2000)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(instances())
 def test_the_error_of_the_rung_is_kept_with_no_more_bits(instance):
     errors, bits, _ = instance

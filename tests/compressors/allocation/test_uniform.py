@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from compressors.allocation import Uniform
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(instances())
 def test_it_is_the_largest_rung_that_fits(instance):
     errors, bits, budget = instance

@@ -17,7 +17,7 @@ def sent(compressor, x):
 
 
 def test_the_battery_finds_nothing():
-    findings = check_compressor(GaussianGrid(2), 33, draws=4096, seed=0)
+    findings = check_compressor(GaussianGrid(2), 33, draws=512, seed=0)
     assert [finding for finding in findings if not finding.passed] == []
 
 
