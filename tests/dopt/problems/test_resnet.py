@@ -164,22 +164,22 @@ def test_cifar_is_learned():
     root = os.environ["DOPT_DATA"]
     if not Path(root, "cifar10_jpeg").is_dir():
         pytest.skip("DOPT_DATA names no folder with CIFAR-10 in cifar10_jpeg/")
-    images, held_out = load_cifar(root, samples=500), load_cifar(root, samples=500, test=True)
-    problem = resnet18(images, width=8, n=4, held_out=held_out)
-    seen = resnet18(images, width=8)
+    images, held_out = load_cifar(root, samples=500), load_cifar(root, samples=1000, test=True)
+    problem = resnet18(images, width=8, groups=2, n=4, held_out=held_out)
+    seen = resnet18(images, width=8, groups=2)
 
     def step(x, key):
         each = jax.vmap(lambda k, i: problem.stochastic_grad(x, key=k, worker=i))(
             jax.random.split(key, 4), jnp.arange(4, dtype=jnp.int32)
         )
-        return x - 0.1 * each.mean(axis=0), None
+        return x - 0.03 * each.mean(axis=0), None
 
     keys = jax.random.split(jax.random.key(0), 60)
     x = jax.jit(lambda x: jax.lax.scan(step, x, keys)[0])(problem.start())
     assert problem.value(x) < 0.8 * problem.value(problem.start())
-    # Of 500 guesses by chance 50 are right, give or take 7.
-    assert seen.accuracy(x) > 0.35
-    assert problem.accuracy(x) > 0.2
+    # By chance a tenth is right, with errors of 0.013 and 0.0095.
+    assert seen.accuracy(x) > 0.25
+    assert problem.accuracy(x) > 0.13
 
 
 @pytest.mark.parametrize(
