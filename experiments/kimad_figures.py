@@ -177,7 +177,7 @@ def rounds_figure(folder: Path) -> Figure:
             ax.plot(*_corners(share), drawstyle="steps-post", **style(method).line, label=method)
         ends = np.concatenate(list(shares.values()))
         ends = ends[np.isfinite(ends) & (ends > 0)]
-        low, high = min(0.7, ends.min(initial=1.0) / 1.1), max(1.5, 1.1 * ends.max(initial=1.0))
+        low, high = min(0.45, ends.min(initial=1.0) / 1.1), max(2.2, 1.1 * ends.max(initial=1.0))
         ax.set_xscale("log")
         ax.set_xlim(low, high)
         set_ticks(ax.xaxis, low, high, NUMBER)

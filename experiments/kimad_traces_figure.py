@@ -30,9 +30,6 @@ EDGES = {"only Kimad reaches the target": "^", "only the other reaches it": "v"}
 
 GREY = "#555555"
 
-HOLLOW: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 0.6}
-"""Markers on an edge."""
-
 
 def draw_traces(
     summary: pd.DataFrame, folder: str | os.PathLike[str], reference: str = SAME_BUDGET
@@ -67,7 +64,7 @@ def traces_figure(summary: pd.DataFrame, reference: str = SAME_BUDGET) -> Figure
     (axes,) = figure.subplots(1, len(ratios), sharey=True, squeeze=False)
     all_ratios = np.concatenate([own.to_numpy(float) for own in ratios.values()])
     finite = all_ratios[np.isfinite(all_ratios) & (all_ratios > 0)]
-    low, high = min(0.6, finite.min(initial=1.0) / 1.6), max(1.6, 1.6 * finite.max(initial=1.0))
+    low, high = min(0.45, finite.min(initial=1.0) / 1.6), max(2.2, 1.6 * finite.max(initial=1.0))
     axes[0].set_yscale("log")
     axes[0].set_ylim(low, high)
     set_ticks(axes[0].yaxis, low, high, NUMBER)
@@ -80,7 +77,7 @@ def traces_figure(summary: pd.DataFrame, reference: str = SAME_BUDGET) -> Figure
         text = f"Kimad first on {(own > 1).sum()} of {len(own)}"
         neither = int(own.isna().sum())
         note = f"\nneither reaches the target: {neither}" if neither else ""
-        ax.text(0.03, 0.97, text + note, transform=ax.transAxes, va="top")
+        ax.text(0.03, 0.97, text + note, transform=ax.transAxes, va="top", in_layout=False)
     figure.legend(handles=_handles(all_ratios), ncols=3, loc="outside lower center")
     return figure
 
@@ -90,33 +87,32 @@ def _draw(ax: Axes, ratios: npt.NDArray[np.float64], color: str) -> None:
     ordered = np.sort(ratios[~np.isnan(ratios)])
     place = np.arange(1, len(ordered) + 1)
     low, high = ax.get_ylim()
-    look: dict[str, Any] = {
-        "linestyle": "",
-        "color": color,
-        "markeredgewidth": 0.6,
-        "clip_on": False,
-    }
-    within = np.isfinite(ordered) & (ordered > 0)
-    ax.plot(place[within], ordered[within], marker="o", markersize=2.4, **look)
     above, below = EDGES.values()
-    for edge, marker, hit in ((high, above, np.isinf(ordered)), (low, below, ordered == 0)):
+    for marker, hit in ((above, np.isinf(ordered)), (below, ordered == 0)):
         if hit.any():
-            place_there = place[hit], np.full(hit.sum(), edge)
-            ax.plot(*place_there, marker=marker, markersize=3.6, zorder=3.0, **look | HOLLOW)
+            edge = np.full(hit.sum(), high if marker == above else low)
+            ax.plot(place[hit], edge, color=color, clip_on=False, zorder=3.0, **_edge(marker))
+    within = np.isfinite(ordered) & (ordered > 0)
+    if within.any():
+        ax.plot(place[within], ordered[within], "o", color=color, markersize=2.4)
     ax.set_xlim(0, len(ratios) + 1)
 
 
-def _handles(ratios: npt.NDArray[np.float64]) -> list[Line2D]:
-    look: dict[str, Any] = {
+def _edge(marker: str) -> dict[str, Any]:
+    return {
         "linestyle": "",
-        "color": GREY,
+        "marker": marker,
         "markersize": 3.6,
         "markerfacecolor": "white",
+        "markeredgewidth": 0.6,
     }
+
+
+def _handles(ratios: npt.NDArray[np.float64]) -> list[Line2D]:
     found = [Line2D([], [], **TARGET, label="as long as Kimad")]
     for (label, marker), hit in zip(EDGES.items(), (np.isinf(ratios), ratios == 0), strict=True):
         if hit.any():
-            found.append(Line2D([], [], marker=marker, label=label, **look))
+            found.append(Line2D([], [], color=GREY, label=label, **_edge(marker)))
     return found
 
 

@@ -370,6 +370,7 @@ def test_files(tmp_path, monkeypatch):
         assert int.from_bytes(first[0][16:20], "big") == 1398
         assert first[1].startswith(b"%PDF")
         assert b"/Type3" not in first[1]
+        assert b"/CreationDate" not in first[1]
     settings = dict(mpl.rcParams) | {"font.size": 30.0}
     monkeypatch.setitem(mpl.rcParams, "font.size", 30.0)
     assert [path.read_bytes() for path in draw_layers(tmp_path)] == first
