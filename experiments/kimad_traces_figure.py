@@ -15,6 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from dopt.errors import DataError
 from experiments.kimad import BEST_FIXED, KIMAD, SAME_BUDGET, UNCOMPRESSED
@@ -77,7 +78,10 @@ def traces_figure(summary: pd.DataFrame, reference: str = SAME_BUDGET) -> Figure
         text = f"Kimad first on {(own > 1).sum()} of {len(own)}"
         neither = int(own.isna().sum())
         note = f"\nneither reaches the target: {neither}" if neither else ""
-        ax.text(0.03, 0.97, text + note, transform=ax.transAxes, va="top", in_layout=False)
+        counts = ax.text(0.03, 0.96, text + note, transform=ax.transAxes, va="top")
+        counts.set_in_layout(False)
+        counts.set_bbox({"facecolor": "white", "linewidth": 0.0, "pad": 1.0})
+        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10], integer=True))
     figure.legend(handles=_handles(all_ratios), ncols=3, loc="outside lower center")
     return figure
 
