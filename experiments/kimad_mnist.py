@@ -6,6 +6,8 @@ array of the network is a layer. The step size is one for all methods, or tuned 
 settings say.
 """
 
+from functools import partial
+
 from dopt.data import Images, load_mnist
 from dopt.errors import ConfigurationError
 from dopt.problems import FromLoss
@@ -18,7 +20,7 @@ from experiments.study import Limits, Regime, Study
 from simulators.varying import VaryingCluster
 
 
-RECORDS = 8
+RECORDS = 16
 """Records in each doubling of the rounds: a record takes as long as many rounds."""
 HELD_OUT = 10
 """One image in so many is held out."""
@@ -33,7 +35,10 @@ def problem_of(settings: KimadMnist, data: str | None) -> tuple[FromLoss, str]:
         raise ConfigurationError(
             f"samples = {count} are too few for {settings.workers} workers; give more"
         )
-    network = perceptron if settings.network == "perceptron" else convolutional_network
+    if settings.network == "perceptron":
+        network = partial(perceptron, hidden=settings.hidden)
+    else:
+        network = convolutional_network
     problem = network(
         _part(images, 0, train),
         n=settings.workers,
@@ -56,6 +61,7 @@ def regime_of(
     cluster = VaryingCluster([h] * n, rates, rates)
     layers = Layers.of(problem.params, ladder(settings.least, settings.rungs))
     config = {"name": f"mnist-{settings.network}", "d": problem.d, "source": source}
+    config |= {"hidden": list(settings.hidden)} if settings.network == "perceptron" else {}
     config |= {"batch": settings.batch, "samples": settings.samples, "links": links.source}
     return Regime(
         f"{name}, {first}",

@@ -10,8 +10,10 @@ from experiments.settings.preset import Preset
 class KimadMnist:
     """Compression that follows the bandwidth: a network on MNIST over recorded links."""
 
-    network: Literal["convolutional", "perceptron"] = "convolutional"
-    """The network: two convolutions and a dense layer, or one hidden layer."""
+    network: Literal["convolutional", "perceptron"] = "perceptron"
+    """The network: hidden layers, or two convolutions and a dense layer."""
+    hidden: tuple[int, ...] = (32, 32)
+    """Units of the hidden layers of the perceptron."""
     sets: tuple[str, ...] = ("3g", "4g", "broadband")
     """Sets of recorded links: short names, or those of the data folder."""
     traces: int | None = 1
@@ -24,19 +26,19 @@ class KimadMnist:
     """Images in one stochastic gradient."""
     share: float = 0.1
     """A gradient takes as long as a message of so large a share of a dense one, on average."""
-    times: tuple[float, ...] = (2.0, 3.0, 5.0, 9.0)
+    times: tuple[float, ...] = (2.0, 4.0, 8.0)
     """Times of a round, in those of a gradient, that Kimad is tuned over."""
     least: float = 0.001
     """The least ratio K/d of the ladder."""
     rungs: int = 24
     """Ratios of the ladder."""
-    every: int = 3
+    every: int = 4
     """The best fixed ratio is looked for among every so many of them."""
     target: float = 0.3
     """The target for the loss, the mean cross-entropy of the images."""
-    factors: tuple[int, int] = (-3, 1)
+    factors: tuple[int, int] = (-3, 0)
     """Exponents of the grid of step sizes, one for all methods: 2^first, ..., 2^last."""
-    rounds: int = 600
+    rounds: int = 400
     """No run has more rounds than this, nor takes longer than as many rounds of four gradients."""
     tune_seeds: int = 1
     """Data seeds that choose step sizes and the best fixed ratio."""
@@ -52,9 +54,8 @@ class KimadTraces(KimadMnist):
 
     sets: tuple[str, ...] = ("3g",)
     traces: int | None = None
-    times: tuple[float, ...] = (3.0,)
+    times: tuple[float, ...] = (4.0,)
     factors: tuple[int, int] = (-2, -2)
-    rounds: int = 400
     seeds: int = 1
 
 
@@ -62,7 +63,7 @@ PRESETS = {
     "smoke": Preset(
         "a minute: every path once, on few images",
         KimadMnist(
-            network="perceptron",
+            hidden=(4,),
             sets=("3g",),
             workers=2,
             samples=100,
@@ -81,6 +82,7 @@ PRESETS = {
     "full": Preset(
         "hours: all images where the data folder has them, finer tuning, all fixed ratios",
         KimadMnist(
+            network="convolutional",
             samples=None,
             every=1,
             target=0.1,
