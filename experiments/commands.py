@@ -33,6 +33,7 @@ from experiments import (
     kimad_cifar,
     kimad_mnist,
     kimad_quadratic,
+    kimad_rounds,
     marina_libsvm,
     marina_quadratics,
     mnist_network,
@@ -41,6 +42,9 @@ from experiments import (
 from experiments.benchmarks import compressors as compressors_benchmark
 from experiments.benchmarks import simulator
 from experiments.figures import draw
+from experiments.kimad_figures import draw_bandwidth, draw_rounds
+from experiments.kimad_layers_figure import draw_layers
+from experiments.kimad_traces_figure import draw_traces, table_of_traces
 from experiments.runner import Advance, Runner
 from experiments.settings import (
     STUDIES,
@@ -58,6 +62,13 @@ from experiments.summary import show, summarize
 from experiments.tuned import Goal
 from simulators.presets import PRESETS as CLUSTERS
 
+
+TRACES = "kimad-traces"
+KIMAD_FIGURES: dict[str, tuple[Callable[[Path], list[Path]], ...]] = {
+    "rounds.parquet": (draw_bandwidth, draw_rounds),
+    "layers.parquet": (draw_layers,),
+}
+"""What is drawn of each of the tables beside those of runs."""
 
 PLAIN: Any = {"highlight": False, "markup": False, "emoji": False}
 """Names of files and clusters are printed as they are, whatever brackets and colons they hold."""
@@ -86,8 +97,10 @@ def sweep(settings: Any, *, folder: Path, data: str | None, quiet: bool) -> None
     with Store(folder) as store, _signals() as stopping, _progress(quiet) as on_advance:
         Runner(study, store, on_advance, stopping).run()
     table = summarize(study, folder)
-    paths = draw(folder)
-    show(table, study.goal, out)
+    if isinstance(settings, KimadQuadratic | KimadMnist | KimadCifar):
+        kimad_rounds.write(study, folder)
+    paths = _figures(study.name, table, folder)
+    _show(study.name, table, study.goal)
     _say_where(folder, paths)
     failed = int(table["failed"].sum())
     if failed:
@@ -99,22 +112,50 @@ def sweep(settings: Any, *, folder: Path, data: str | None, quiet: bool) -> None
 
 def plot(folder: Path) -> None:
     """Draws the figures of a folder again and prints its table."""
-    paths = draw(folder)
-    runs, _ = load(folder)
     summary = folder / "summary.csv"
     if not summary.exists():
+        draw(folder)
         raise DataError(
             f"{folder} has figures now but no summary.csv: its sweep did not end; run the same "
             "sweep again, it computes only what is missing"
         )
     table = pd.read_csv(summary).fillna({"variant": ""})
     if "factor" not in table:
+        draw(folder)
         raise DataError(
             f"{folder} has figures now, but an older version wrote its summary.csv; sweep into "
             "another folder for its table"
         )
-    show(table, Goal.of(json.loads(runs["config"].iloc[0])), out)
+    runs, _ = load(folder)
+    study = str(runs["study"].iloc[0])
+    paths = _figures(study, table, folder)
+    _show(study, table, Goal.of(json.loads(runs["config"].iloc[0])))
     _say_where(folder, paths)
+
+
+def _figures(study: str, table: pd.DataFrame, folder: Path) -> list[Path]:
+    """The figures of a study, drawn into its folder."""
+    if study == TRACES:
+        return draw_traces(table, folder)
+    paths = draw(folder)
+    for name, another in KIMAD_FIGURES.items():
+        if study.startswith("kimad-") and (folder / name).exists():
+            paths += [path for figure in another for path in figure(folder)]
+    return paths
+
+
+def _show(study: str, table: pd.DataFrame, goal: Goal) -> None:
+    """The table of a study: of many links, how often Kimad was first."""
+    if study != TRACES:
+        show(table, goal, out)
+        return
+    counts = table_of_traces(table)
+    shown = Table(title=f"Kimad's time to {goal}, on how many traces it is first, and by how much")
+    for column in counts.columns:
+        shown.add_column(str(column), no_wrap=True)
+    for row in counts.itertuples(index=False):
+        shown.add_row(*(f"{x:.3g}" if isinstance(x, float) else str(x) for x in row))
+    out.print(shown)
 
 
 def _say_where(folder: Path, paths: list[Path]) -> None:

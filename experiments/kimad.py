@@ -9,7 +9,8 @@ is chosen among several. Compared are
   hindsight;
 * EF21, same budget: the ratio nearest to the mean size of Kimad's messages on the same links, for
   each t;
-* Kimad, and Kimad+ with a ratio for each layer (padded to its budget);
+* Kimad, which takes the rate of the last transfer for that of the next, and Kimad+ with a ratio for
+  each layer (padded to its budget);
 * Kimad, oracle: Kimad that knows what its links will carry.
 
 All but the first are one method with other budgets (`dopt.methods.Kimad`), so that they differ in
@@ -28,7 +29,7 @@ from compressors.allocation import Allocation, Knapsack, Uniform
 from compressors.ladders import TopKLadder
 from dopt.errors import ConfigurationError
 from dopt.methods import GradientDescent, Kimad, Method, MinibatchSGD
-from dopt.monitors import ExponentialAverage, Monitor, Oracle
+from dopt.monitors import LastTransfer, Monitor, Oracle
 from dopt.policies import FixedBudget, RoundTime
 from dopt.problems import Problem
 from experiments.multiples import alone
@@ -132,7 +133,7 @@ def entries_of(
         return Variant(f"K/d = {', '.join(ratios)}", Kimad(1.0, within, within, budget, batch))
 
     means = [
-        mean_rungs(problem, cluster, following(Uniform(), ExponentialAverage(), t), layers)
+        mean_rungs(problem, cluster, following(Uniform(), LastTransfer(), t), layers)
         for t in seconds
     ]
     plain = GradientDescent(1.0) if batch is None else MinibatchSGD(1.0)
@@ -140,8 +141,8 @@ def entries_of(
         alone(UNCOMPRESSED, Variant("dense", plain)),
         Entry(BEST_FIXED, tuple(at(rung, rung) for rung in fixed)),
         Entry(SAME_BUDGET, tuple(at(*rungs) for rungs in dict.fromkeys(means))),
-        timed(KIMAD, Uniform(), ExponentialAverage()),
-        timed(KIMAD_PLUS, Knapsack(), ExponentialAverage()),
+        timed(KIMAD, Uniform(), LastTransfer()),
+        timed(KIMAD_PLUS, Knapsack(), LastTransfer()),
         timed(ORACLE, Uniform(), Oracle()),
     )
 

@@ -6,6 +6,7 @@ array of the network is a layer. The step size is one for all methods, or tuned 
 settings say.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 from dopt.data import Images, load_mnist
@@ -35,10 +36,10 @@ def problem_of(settings: KimadMnist, data: str | None) -> tuple[FromLoss, str]:
         raise ConfigurationError(
             f"samples = {count} are too few for {settings.workers} workers; give more"
         )
-    if settings.network == "perceptron":
-        network = partial(perceptron, hidden=settings.hidden)
-    else:
-        network = convolutional_network
+    perceptrons = partial(perceptron, hidden=settings.hidden)
+    network: Callable[..., FromLoss] = (
+        perceptrons if settings.network == "perceptron" else convolutional_network
+    )
     problem = network(
         _part(images, 0, train),
         n=settings.workers,

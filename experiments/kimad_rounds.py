@@ -74,7 +74,7 @@ def _rounds(regime: Regime, entry: Entry, method: Method) -> pd.DataFrame:
     kimad = isinstance(method, Kimad)
     news = schedule.steps.budget[a.step]
     most = costs.message_bits if kimad else costs.dense_bits
-    following = kimad and isinstance(method.spending, RoundTime)
+    spending = method.spending if isinstance(method, Kimad) else None
     return table.assign(
         regime=regime.title,
         method=entry.label,
@@ -84,7 +84,7 @@ def _rounds(regime: Regime, entry: Entry, method: Method) -> pd.DataFrame:
         down_budget=news if kimad else -1,
         ratio=table["up_bits"] / most,
         bandwidth=table["up_bits"] / moving,
-        seconds=method.spending.seconds if following else math.nan,
+        seconds=spending.seconds if isinstance(spending, RoundTime) else math.nan,
     )
 
 

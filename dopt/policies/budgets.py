@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple
 
 from dopt.costs import Costs
 from dopt.errors import ConfigurationError
-from dopt.monitors import ExponentialAverage, Monitor, Oracle
+from dopt.monitors import LastTransfer, Monitor, Oracle
 from dopt.policies._base import Action, Assign, Count, Policy, Run, Step, Timing
 
 
@@ -36,7 +36,7 @@ class RoundTime:
     """A round is to take `seconds`; the monitor says what a link will carry (Kimad)."""
 
     seconds: float
-    monitor: Monitor = field(default=ExponentialAverage())
+    monitor: Monitor = field(default=LastTransfer())
 
     def __post_init__(self) -> None:
         if not 0 < self.seconds < float("inf"):
