@@ -11,12 +11,12 @@ from families import D, N, budgeted, least_squares
 
 from compressors import Budgeted, TopK
 from compressors.allocation import Knapsack, Uniform
-from compressors.ladders import TopKLadder
+from compressors.ladders import LowRankLadder, QuantizationLadder, RandKLadder, TopKLadder
 from dopt.methods import EF21, EF21P, GradientDescent, Kimad
 from dopt.monitors import Oracle
 from dopt.policies import FixedBudget, RoundTime
 from dopt.replay import replay
-from dopt.replay.plain import plain_replay
+from dopt.replay.plain import message_bits, plain_replay
 from simulators import timeline
 from simulators.cluster import Cluster
 from simulators.rates import Recorded
@@ -136,3 +136,30 @@ def test_layers_that_are_not_the_models_are_refused():
     costs = varying().costs(d=D + 1, dtype=np.float64, message_bits=1)
     with pytest.raises(ValueError, match="20 entries in all cannot take d = 21"):
         Kimad(STEP, layers, layers, RoundTime(1.0)).policy(costs, D + 1)
+
+
+@pytest.mark.parametrize(
+    "ladder",
+    [
+        RandKLadder((0.1, 0.4, 1.0)),
+        QuantizationLadder((1, 4)),
+        LowRankLadder((1, 2), (5, 4)),
+    ],
+    ids=lambda ladder: ladder.name,
+)
+@pytest.mark.parametrize("rule", [Uniform(), Knapsack(20)], ids=lambda rule: rule.name)
+def test_other_families_by_the_same_interface(ladder, rule):
+    """Random indices, bit widths and ranks: messages keep to budgets, and replays agree."""
+    layers = Budgeted((ladder,), (D,), rule)
+    method = Kimad(STEP, layers, layers, RoundTime(2.5))
+    trace, schedule = models(method, varying(), steps=4)
+    sizes = []
+
+    def see(row, message):
+        sizes.append((message_bits(message), int(row.budget)))
+
+    plain = plain_replay(least_squares(), method, schedule, on_message=see)
+    np.testing.assert_allclose(trace.x[0, 0], plain[-1], rtol=0, atol=1e-9)
+    least = layers.least_bits(np.float64)
+    assert all(bits <= max(budget, least) for bits, budget in sizes)
+    assert len({bits for bits, _ in sizes}) > 1
