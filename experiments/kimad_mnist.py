@@ -63,10 +63,11 @@ def regime_of(
     layers = Layers.of(problem.params, ladder(settings.least, settings.rungs))
     config = {"name": f"mnist-{settings.network}", "d": problem.d, "source": source}
     config |= {"hidden": list(settings.hidden)} if settings.network == "perceptron" else {}
-    config |= {"batch": settings.batch, "samples": settings.samples, "links": links.source}
+    config |= {"batch": settings.batch, "samples": settings.samples}
+    config |= {"links": links.source, "first_link": links.names[first]}
     return Regime(
         f"{name}, {first}",
-        f"{name}, links from {links.names[first]} on, h = {1e3 * h:.3g} ms",
+        f"{name}, link {first} on, h = {1e3 * h:.3g} ms",
         cluster,
         problem,
         config,

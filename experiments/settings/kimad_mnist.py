@@ -55,7 +55,7 @@ class KimadTraces(KimadMnist):
     sets: tuple[str, ...] = ("3g",)
     traces: int | None = None
     times: tuple[float, ...] = (4.0,)
-    factors: tuple[int, int] = (-2, -2)
+    factors: tuple[int, int] = (-1, -1)
     seeds: int = 1
 
 
