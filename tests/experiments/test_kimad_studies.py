@@ -123,10 +123,27 @@ def test_stand_ins_without_a_folder(monkeypatch):
         rates = [rate.at(t) / 1e6 for rate in links.rates for t in np.linspace(0, 500, 20)]
         assert low <= min(rates) <= max(rates) <= high
         assert low < links.mean / 1e6 < high
-    with pytest.raises(ConfigurationError, match="'oboe' needs a data folder"):
+    with pytest.raises(ConfigurationError, match="'oboe' is no file or folder, and needs"):
         links_of("oboe", None)
     with pytest.raises(DataError, match="no data folder"):
         kimad_cifar.build(SMOKE["kimad-cifar"], None)
+
+
+def test_links_of_ones_own(tmp_path):
+    (tmp_path / "b.txt").write_text("0 1.0\n2 3.0\n")
+    (tmp_path / "a.csv").write_text("5,2.5\n6,0\n8,1.5\n")
+    links = links_of(str(tmp_path), None)
+    assert [name.partition(".")[0] for name in links.names] == ["a", "b"]
+    assert links.rates[0].at(0.0) == 2.5e6
+    assert links.rates[1].between(0.0, 4.0) == 8e6  # 2 s of each
+    assert len(links_of(str(tmp_path / "b.txt"), None).rates) == 1
+    (tmp_path / "c.txt").write_text("0 nan\n")
+    with pytest.raises(DataError, match=r"c\.txt"):
+        links_of(str(tmp_path), None)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(DataError, match="holds no files"):
+        links_of(str(empty), None)
 
 
 @pytest.mark.data
