@@ -15,8 +15,8 @@ class KimadMnist:
     hidden: tuple[int, ...] = (32, 32)
     """Units of the hidden layers of the perceptron."""
     sets: tuple[str, ...] = ("3g", "4g", "broadband")
-    """Sets of recorded links: short names, those of the data folder, or your own: a file with a time
-    in seconds and Mbit/s a line, or a folder of such files."""
+    """Sets of recorded links: short names, those of the data folder, or your own: a file with a
+    time in seconds and Mbit/s a line, or a folder of such files."""
     traces: int | None = 1
     """Panels of each set, one for each of its first so many links; None for all of them."""
     workers: int = 4
