@@ -19,7 +19,7 @@ import pandas as pd
 from compressors.ladders import TopKLadder
 from dopt.errors import NoProgressError
 from dopt.methods import Kimad, Method
-from dopt.policies import RoundTime
+from dopt.policies import RoundTime, Timing
 from dopt.problems import FromLoss, leaf_names
 from dopt.replay.plain import plain_replay
 from dopt.results.read import load
@@ -69,7 +69,7 @@ def _rounds(regime: Regime, entry: Entry, method: Method) -> pd.DataFrame:
     policy = method.policy(costs, regime.problem.d)
     schedule, timings = observe(policy, costs, steps=limits.steps, seconds=limits.seconds)
     a = schedule.arrivals
-    table = pd.DataFrame(timings)
+    table = pd.DataFrame(timings, columns=Timing._fields)
     moving = table["arrived"] - table["computed"] - costs.latency[a.worker]
     kimad = isinstance(method, Kimad)
     news = schedule.steps.budget[a.step]
