@@ -37,7 +37,7 @@ class KimadMnist:
     """The best fixed ratio is looked for among every so many of them."""
     target: float = 0.3
     """The target for the loss, the mean cross-entropy of the images."""
-    factors: tuple[int, int] = (-3, 0)
+    factors: tuple[int, int] = (-3, 1)
     """Exponents of the grid of step sizes, one for all methods: 2^first, ..., 2^last."""
     rounds: int = 400
     """No run has more rounds than this, nor takes longer than as many rounds of four gradients."""
