@@ -97,7 +97,7 @@ def sweep(settings: Any, *, folder: Path, data: str | None, quiet: bool) -> None
     with Store(folder) as store, _signals() as stopping, _progress(quiet) as on_advance:
         Runner(study, store, on_advance, stopping).run()
     table = summarize(study, folder)
-    if isinstance(settings, KimadQuadratic | KimadMnist | KimadCifar):
+    if study.name.startswith("kimad-") and study.name != TRACES:
         kimad_rounds.write(study, folder)
     paths = _figures(study.name, table, folder)
     _show(study.name, table, study.goal)

@@ -5,8 +5,8 @@ t is so many times that long; methods that look at it may choose among several, 
 is chosen among several. Compared are
 
 * Uncompressed: whole gradients up and whole models down;
-* EF21, best fixed ratio: EF21 both ways with one ratio for all rounds, tuned over all of them in
-  hindsight;
+* EF21, best fixed ratio: EF21 both ways with one ratio up and one down for all rounds, tuned in
+  hindsight over equal ones, lower ones down, and those of the next row;
 * EF21, same budget: the ratio nearest to the mean size of Kimad's messages on the same links, for
   each t;
 * Kimad, which takes the rate of the last transfer for that of the next, and Kimad+ with a ratio for
@@ -19,6 +19,7 @@ nothing else; workers know x⁰.
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
@@ -136,10 +137,11 @@ def entries_of(
         mean_rungs(problem, cluster, following(Uniform(), LastTransfer(), t), layers)
         for t in seconds
     ]
+    pairs = dict.fromkeys([*equal_and_lower(fixed), *means])
     plain = GradientDescent(1.0) if batch is None else MinibatchSGD(1.0)
     return (
         alone(UNCOMPRESSED, Variant("dense", plain)),
-        Entry(BEST_FIXED, tuple(at(rung, rung) for rung in fixed)),
+        Entry(BEST_FIXED, tuple(at(*rungs) for rungs in pairs)),
         Entry(SAME_BUDGET, tuple(at(*rungs) for rungs in dict.fromkeys(means))),
         timed(KIMAD, Uniform(), LastTransfer()),
         timed(KIMAD_PLUS, Knapsack(), LastTransfer()),
@@ -161,6 +163,11 @@ def mean_rungs(
     means = sent[:, 0].mean(), sent[sent[:, 1] > 0, 1].mean()
     up, down = (int(np.argmin(np.abs(np.log(sizes / mean)))) for mean in means)
     return up, down
+
+
+def equal_and_lower(fixed: Sequence[int]) -> list[tuple[int, int]]:
+    """Rungs up and down: the same, and the next lower one down, since broadcasts wait for all."""
+    return [(r, r) for r in fixed] + [(up, down) for down, up in pairwise(fixed)]
 
 
 def every(ratios: Sequence[float], step: int) -> tuple[int, ...]:
