@@ -152,7 +152,7 @@ def _show(study: str, table: pd.DataFrame, goal: Goal) -> None:
     counts = table_of_traces(table)
     shown = Table(title=f"Kimad's time to {goal}, on how many traces it is first, and by how much")
     for column in counts.columns:
-        shown.add_column(str(column), no_wrap=True)
+        shown.add_column(str(column).replace("_", " "), no_wrap=True)
     for row in counts.itertuples(index=False):
         shown.add_row(*(f"{x:.3g}" if isinstance(x, float) else str(x) for x in row))
     out.print(shown)
