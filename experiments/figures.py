@@ -76,7 +76,7 @@ def draw(folder: str | os.PathLike[str]) -> list[Path]:
     regimes = read_regimes(folder)
     with matplotlib.style.context(PAPER, after_reset=True):
         return [
-            _save(figure, folder / f"{name}.{ending}")
+            save(figure, folder / f"{name}.{ending}")
             for name, figure in figures(regimes).items()
             for ending in ("png", "pdf")
         ]
@@ -275,7 +275,12 @@ def _power(number: float, base: int) -> str:
     return f"{number:.3g}"
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
+    """Writes a figure, a PDF without its date.
+
+    Raises:
+        DoptError: the folder cannot be written.
+    """
     metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
     try:
         figure.savefig(path, metadata=metadata)

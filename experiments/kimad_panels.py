@@ -15,7 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import Formatter, FuncFormatter, LogLocator, NullLocator
 from pyarrow import parquet
 
-from dopt.errors import DataError, DoptError
+from dopt.errors import DataError
+from experiments.figures import save
 from experiments.style import PANEL_INCHES, PAPER, legend_order, style
 
 
@@ -111,13 +112,4 @@ def write(make: Callable[[], Figure], path: Path) -> list[Path]:
     paths = [path.with_suffix(ending) for ending in (".png", ".pdf")]
     with matplotlib.style.context(PAPER, after_reset=True):
         figure = make()
-        for target in paths:
-            metadata = {"CreationDate": None} if target.suffix == ".pdf" else None
-            try:
-                figure.savefig(target, metadata=metadata)
-            except OSError as error:
-                raise DoptError(
-                    f"cannot write {target}: {error.strerror}; copy the results to a folder of "
-                    "yours"
-                ) from None
-    return paths
+        return [save(figure, target) for target in paths]

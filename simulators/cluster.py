@@ -89,12 +89,7 @@ class Cluster:
             dtype: type of one coordinate.
             message_bits: bits of one compressed message, `Compressor.nbits(d, dtype)`.
         """
-        if d < 1:
-            raise ConfigurationError(f"d = {d}; a model has at least one coordinate")
-        if message_bits < 1:
-            raise ConfigurationError(
-                f"message_bits = {message_bits}; a message has at least one bit"
-            )
+        check_sizes(d, message_bits)
         coordinate = 8 * np.dtype(dtype).itemsize
         units_per_bit = 1.0 if self.unit == "bit" else 1.0 / coordinate
         dense_bits = d * coordinate
@@ -123,10 +118,10 @@ class Cluster:
     def describe(self) -> str:
         """One line: how many workers, and the range of each time."""
         silent = self.n - int(self._answers().sum())
-        parts = [f"h {_span(self.h)} s/gradient"]
+        parts = [f"h {span(self.h)} s/gradient"]
         for name, per in (("uplink", self.unit), ("downlink", self.unit), ("latency", "message")):
             seconds = getattr(self, name)
-            parts.append(f"{name} {_span(seconds)} s/{per}" if seconds.any() else f"{name} 0")
+            parts.append(f"{name} {span(seconds)} s/{per}" if seconds.any() else f"{name} 0")
         if silent:
             parts.append(f"{silent} never answer")
         return f"{self.n} worker{'s' if self.n > 1 else ''}: {', '.join(parts)}"
@@ -141,7 +136,15 @@ class Cluster:
         return np.isfinite(np.stack([getattr(self, name) for name in TIMES])).all(axis=0)
 
 
-def _span(seconds: np.ndarray) -> str:
+def check_sizes(d: int, message_bits: int) -> None:
+    """Raises `ConfigurationError` for a model without coordinates or a message without bits."""
+    if d < 1:
+        raise ConfigurationError(f"d = {d}; a model has at least one coordinate")
+    if message_bits < 1:
+        raise ConfigurationError(f"message_bits = {message_bits}; a message has at least one bit")
+
+
+def span(values: np.ndarray) -> str:
     """`0.1..31.6`, or one number where all are equal."""
-    low, high = float(seconds.min()), float(seconds.max())
+    low, high = float(values.min()), float(values.max())
     return f"{low:.4g}" if low == high else f"{low:.4g}..{high:.4g}"

@@ -11,6 +11,7 @@ from jaxtyping import Float64, Int
 
 from dopt.costs import Costs, Times, seconds_of_workers
 from dopt.errors import ConfigurationError
+from simulators.cluster import check_sizes, span
 from simulators.rates import Durations, Rate
 
 
@@ -96,12 +97,7 @@ class VaryingCluster:
             dtype: type of one coordinate.
             message_bits: bits of one compressed message, `Compressor.nbits(d, dtype)`.
         """
-        if d < 1:
-            raise ConfigurationError(f"d = {d}; a model has at least one coordinate")
-        if message_bits < 1:
-            raise ConfigurationError(
-                f"message_bits = {message_bits}; a message has at least one bit"
-            )
+        check_sizes(d, message_bits)
         coordinate = 8 * np.dtype(dtype).itemsize
         dense_bits = d * coordinate
         bits_per_unit = 1 if self.unit == "bit" else coordinate
@@ -142,12 +138,12 @@ class VaryingCluster:
 
     def describe(self) -> str:
         """One line: how many workers, and the range of the long-run averages."""
-        up = _span(_means(self.uplink))
-        down = "free" if self.downlink is None else f"{_span(_means(self.downlink))} {self.unit}/s"
-        latency = f"latency {_span(self.latency)}{' s/message' if self.latency.any() else ''}"
+        up = span(_means(self.uplink))
+        down = "free" if self.downlink is None else f"{span(_means(self.downlink))} {self.unit}/s"
+        latency = f"latency {span(self.latency)}{' s/message' if self.latency.any() else ''}"
         return (
             f"{self.n} worker{'s' if self.n > 1 else ''}, varying, on average: "
-            f"h {_span(_seconds_per_gradient(self.compute))} s/gradient, "
+            f"h {span(_seconds_per_gradient(self.compute))} s/gradient, "
             f"uplink {up} {self.unit}/s, downlink {down}, {latency}"
         )
 
@@ -245,9 +241,3 @@ def _seconds_per_gradient(compute: tuple[Rate | Durations, ...]) -> Float64[np.n
                 for one in compute
             ]
         )
-
-
-def _span(values: np.ndarray) -> str:
-    """`0.1..31.6`, or one number where all are equal."""
-    low, high = float(values.min()), float(values.max())
-    return f"{low:.4g}" if low == high else f"{low:.4g}..{high:.4g}"
