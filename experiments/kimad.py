@@ -34,7 +34,7 @@ from dopt.monitors import LastTransfer, Monitor, Oracle
 from dopt.policies import FixedBudget, RoundTime
 from dopt.problems import Problem
 from experiments.multiples import alone
-from experiments.study import Entry, Variant
+from experiments.study import Entry, Limits, Variant
 from simulators.timeline import observe
 from simulators.varying import VaryingCluster
 
@@ -147,6 +147,30 @@ def entries_of(
         timed(KIMAD_PLUS, Knapsack(), LastTransfer()),
         timed(ORACLE, Uniform(), Oracle()),
     )
+
+
+def rows_and_limits(
+    problem: Problem,
+    cluster: VaryingCluster,
+    layers: Layers,
+    settings: Any,
+    *,
+    h: float,
+    batch: int | None,
+) -> tuple[tuple[Entry, ...], Limits]:
+    """The rows of one regime as a study's settings want them, and how long runs may take.
+
+    Of the settings, times, every and rounds are read; `h` is the time of a gradient.
+    """
+    entries = entries_of(
+        problem,
+        cluster,
+        layers,
+        seconds=[time * h for time in settings.times],
+        batch=batch,
+        fixed=every(layers.ratios, settings.every),
+    )
+    return entries, Limits(seconds=4 * settings.rounds * h, steps=settings.rounds)
 
 
 def mean_rungs(

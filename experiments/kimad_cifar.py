@@ -9,11 +9,11 @@ import numpy as np
 from dopt.data import load_cifar
 from dopt.errors import ConfigurationError
 from dopt.problems import resnet18
-from experiments.kimad import Layers, check_times, entries_of, every, ladder, seconds_of
+from experiments.kimad import Layers, check_times, ladder, rows_and_limits, seconds_of
 from experiments.links import MEGABIT
 from experiments.multiples import check, study_of
 from experiments.settings import KimadCifar
-from experiments.study import Limits, Regime, Study
+from experiments.study import Regime, Study
 from simulators.rates import Sine
 from simulators.varying import VaryingCluster
 
@@ -48,15 +48,7 @@ def build(settings: KimadCifar, data: str | None) -> Study:
         cluster,
         problem,
         config,
-        entries_of(
-            problem,
-            cluster,
-            layers,
-            seconds=[time * h for time in settings.times],
-            batch=1,
-            fixed=every(layers.ratios, settings.every),
-        ),
-        Limits(seconds=4 * settings.rounds * h, steps=settings.rounds),
+        *rows_and_limits(problem, cluster, layers, settings, h=h, batch=1),
     )
     return study_of(
         "kimad-cifar", [regime], settings, axis="time", measure="value", records=RECORDS

@@ -13,11 +13,11 @@ from dopt.data import Images, load_mnist
 from dopt.errors import ConfigurationError
 from dopt.problems import FromLoss
 from dopt.problems.networks import convolutional_network, perceptron
-from experiments.kimad import Layers, check_times, entries_of, every, ladder, seconds_of
+from experiments.kimad import Layers, check_times, ladder, rows_and_limits, seconds_of
 from experiments.links import Links, first_of, links_of
 from experiments.multiples import check, study_of
 from experiments.settings import KimadMnist, KimadTraces
-from experiments.study import Limits, Regime, Study
+from experiments.study import Regime, Study
 from simulators.varying import VaryingCluster
 
 
@@ -71,15 +71,7 @@ def regime_of(
         cluster,
         problem,
         config,
-        entries_of(
-            problem,
-            cluster,
-            layers,
-            seconds=[time * h for time in settings.times],
-            batch=1,
-            fixed=every(layers.ratios, settings.every),
-        ),
-        Limits(seconds=4 * settings.rounds * h, steps=settings.rounds),
+        *rows_and_limits(problem, cluster, layers, settings, h=h, batch=1),
     )
 
 

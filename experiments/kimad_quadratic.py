@@ -9,10 +9,10 @@ import numpy as np
 
 from dopt.errors import ConfigurationError
 from dopt.problems import MatrixQuadratics
-from experiments.kimad import Layers, check_times, entries_of, every, ladder, seconds_of
+from experiments.kimad import Layers, check_times, ladder, rows_and_limits, seconds_of
 from experiments.multiples import check, study_of
 from experiments.settings import KimadQuadratic
-from experiments.study import Limits, Regime, Study
+from experiments.study import Regime, Study
 from simulators.rates import Sine
 from simulators.varying import VaryingCluster
 
@@ -46,22 +46,13 @@ def regime_of(d: int, settings: KimadQuadratic) -> Regime:
     links = links_of(mean, settings)
     cluster = VaryingCluster([h] * n, links, links)
     layers = Layers((d // 3,) * 3, ladder(settings.least, settings.rungs))
-    fixed = every(layers.ratios, settings.every)
     return Regime(
         f"d = {d}",
         f"d = {d}, n = {n}, h = {h:g} s",
         cluster,
         problem,
         {"name": "diagonal-quadratics", "d": d, "scales": list(SCALES)},
-        entries_of(
-            problem,
-            cluster,
-            layers,
-            seconds=[time * h for time in settings.times],
-            batch=None,
-            fixed=fixed,
-        ),
-        Limits(seconds=4 * settings.rounds * h, steps=settings.rounds),
+        *rows_and_limits(problem, cluster, layers, settings, h=h, batch=None),
     )
 
 
