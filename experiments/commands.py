@@ -2,17 +2,11 @@
 
 import inspect
 import json
-import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType, ModuleType
-from typing import Any
+from types import ModuleType
 
 import pandas as pd
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 import compressors
@@ -25,42 +19,25 @@ from dopt.methods import Method
 from dopt.problems import Problem
 from dopt.results.read import load
 from dopt.results.store import Store
-from experiments import (
-    check_compressors,
-    compressor_pictures,
-    error_feedback,
-    heterogeneity,
-    kimad_cifar,
-    kimad_mnist,
-    kimad_quadratic,
-    kimad_rounds,
-    marina_libsvm,
-    marina_quadratics,
-    mnist_network,
-    quantizers,
-)
+from experiments import check_compressors, compressor_pictures, kimad_rounds, quantizers
 from experiments.benchmarks import compressors as compressors_benchmark
 from experiments.benchmarks import simulator
+from experiments.builders import study_of
+from experiments.executors import InProcess, OnRay
 from experiments.figures import draw
 from experiments.kimad_figures import draw_bandwidth, draw_rounds
 from experiments.kimad_layers_figure import draw_layers
 from experiments.kimad_traces_figure import draw_traces, table_of_traces
-from experiments.runner import Advance, Runner
-from experiments.settings import (
-    STUDIES,
-    ErrorFeedback,
-    Heterogeneity,
-    KimadCifar,
-    KimadMnist,
-    KimadQuadratic,
-    KimadTraces,
-    MarinaLibsvm,
-    MarinaQuadratics,
-    MnistNetwork,
-)
+from experiments.options import SweepOptions
+from experiments.runner import Runner
+from experiments.settings import STUDIES
+from experiments.study import Study
 from experiments.summary import show, summarize
+from experiments.terminal import out, progress, say, signals
 from experiments.tuned import Goal
 from simulators.presets import PRESETS as CLUSTERS
+from simulators.ray_session import session
+from simulators.ray_tasks import Need
 
 
 TRACES = "kimad-traces"
@@ -70,32 +47,10 @@ KIMAD_FIGURES: dict[str, tuple[Callable[[Path], list[Path]], ...]] = {
 }
 """What is drawn of each of the tables beside those of runs."""
 
-PLAIN: Any = {"highlight": False, "markup": False, "emoji": False}
-"""Names of files and clusters are printed as they are, whatever brackets and colons they hold."""
-
-out = Console(width=None if os.isatty(1) else 160, **PLAIN)
-err = Console(stderr=True, **PLAIN)
-
-
-BUILDERS: dict[type, ModuleType] = {
-    Heterogeneity: heterogeneity,
-    MarinaQuadratics: marina_quadratics,
-    MarinaLibsvm: marina_libsvm,
-    ErrorFeedback: error_feedback,
-    MnistNetwork: mnist_network,
-    KimadQuadratic: kimad_quadratic,
-    KimadMnist: kimad_mnist,
-    KimadTraces: kimad_mnist,
-    KimadCifar: kimad_cifar,
-}
-"""The module that builds the study of each class of settings."""
-
-
-def sweep(settings: Any, *, folder: Path, data: str | None, quiet: bool) -> None:
+def sweep(given: SweepOptions) -> None:
     """Builds the study, runs what is missing, draws and prints."""
-    study = BUILDERS[type(settings)].build(settings, data)
-    with Store(folder) as store, _signals() as stopping, _progress(quiet) as on_advance:
-        Runner(study, store, on_advance, stopping).run()
+    study, folder = study_of(given.settings, given.data), given.out
+    run(study, given)
     table = summarize(study, folder)
     if study.name.startswith("kimad-") and study.name != TRACES:
         kimad_rounds.write(study, folder)
@@ -108,6 +63,21 @@ def sweep(settings: Any, *, folder: Path, data: str | None, quiet: bool) -> None
             f"{failed} runs failed, for the reasons given above and in the column `reason` of "
             "runs.parquet; the table is without them, and the same command tries them again"
         )
+
+
+def run(study: Study, given: SweepOptions) -> None:
+    """Runs what is missing of a study in its folder, in this process or on Ray."""
+    with (
+        Store(given.out) as store,
+        signals() as stopping,
+        progress(given.quiet) as on_advance,
+    ):
+        if given.ray is None:
+            Runner(study, store, InProcess(study), on_advance, stopping).run()
+            return
+        need = Need(given.task_cpus, given.task_gpus)
+        with session(given.ray):
+            Runner(study, store, OnRay(study, need), on_advance, stopping).run()
 
 
 def plot(folder: Path) -> None:
@@ -166,22 +136,22 @@ def _say_where(folder: Path, paths: list[Path]) -> None:
 
 def bench(workloads: Sequence[str], pairs: int, file: Path | None) -> None:
     """Measures the simulator and prints the table."""
-    simulator.bench(workloads, pairs, file, out, _say)
+    simulator.bench(workloads, pairs, file, out, say)
 
 
 def check(names: Sequence[str], d: int, draws: int | None, seed: int) -> None:
     """Checks operators and prints the table."""
-    check_compressors.check(names, d=d, draws=draws, seed=seed, out=out, say=_say)
+    check_compressors.check(names, d=d, draws=draws, seed=seed, out=out, say=say)
 
 
 def bench_compressors(names: Sequence[str], dims: Sequence[int], file: Path | None) -> None:
     """Measures operators and prints the table."""
-    compressors_benchmark.bench(names, dims, file, out, _say)
+    compressors_benchmark.bench(names, dims, file, out, say)
 
 
 def plot_compressors(folder: Path, data: str | None) -> None:
     """Measures the errors of operators and draws them."""
-    paths = compressor_pictures.draw(folder, data, _say)
+    paths = compressor_pictures.draw(folder, data, say)
     out.print(f"In {folder}: {', '.join(path.name for path in paths)}", soft_wrap=True)
 
 
@@ -195,12 +165,7 @@ def bench_kernels(names: Sequence[str], sizes: Sequence[int], file: Path | None)
     """Measures kernels and prints the table."""
     from experiments.benchmarks import kernels
 
-    kernels.bench(names, sizes, file, lambda text: out.print(text, soft_wrap=True), _say)
-
-
-def _say(line: str) -> None:
-    """A line of progress."""
-    err.print(line, soft_wrap=True)
+    kernels.bench(names, sizes, file, lambda text: out.print(text, soft_wrap=True), say)
 
 
 def listing(what: str) -> None:
@@ -240,62 +205,3 @@ def _classes(module: ModuleType, kind: type) -> dict[str, str]:
         for name, member in members
         if issubclass(member, kind) and not inspect.isabstract(member)
     }
-
-
-@contextmanager
-def _signals() -> Iterator[Callable[[], bool]]:
-    """Turns the first SIGINT or SIGTERM into a request to stop; a second one quits at once."""
-    asked = False
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            os._exit(130)
-        asked = True
-
-    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[Advance], None]]:
-    """A progress bar on standard error where that is a terminal, else a line a batch."""
-    if quiet:
-        yield lambda advance: None
-    elif not err.is_terminal:
-        yield _lines()
-    else:
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=err, transient=True) as progress:
-            task = progress.add_task("", total=1.0)
-
-            def on_advance(advance: Advance) -> None:
-                share = (advance.done + advance.share) / advance.batches
-                progress.update(task, description=advance.what, completed=share)
-
-            yield on_advance
-
-
-def _lines() -> Callable[[Advance], None]:
-    """Progress for a log file: one line when a batch begins."""
-    last = -1
-
-    def on_advance(advance: Advance) -> None:
-        nonlocal last
-        if advance.done != last:
-            last = advance.done
-            line = f"[{advance.done + 1}/{advance.batches}] {advance.what}"
-            err.print(line, soft_wrap=True)
-
-    return on_advance

