@@ -157,6 +157,12 @@ class Costs:
         )
         return seconds if isinstance(worker, np.ndarray) else float(seconds)
 
+    def bits_each(self, dense: bool, bits: int | None = None) -> int:
+        """Bits of one message of a job: `bits` where they are known, else by its kind."""
+        if bits is not None:
+            return bits
+        return self.dense_bits if dense else self.message_bits
+
     def uplink_seconds(
         self, worker: int | np.integer | Int[np.ndarray, " jobs"], bits: int
     ) -> np.ndarray | np.float64:

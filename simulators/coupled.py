@@ -10,11 +10,8 @@ The schedule that comes out can be replayed like any other.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -24,10 +21,11 @@ from dopt.policies import Assign
 from dopt.problems import Problem
 from dopt.replay import record_steps
 from dopt.replay.loop import measure
-from dopt.replay.plain import Functions, check_workers, message_bits, single_job, versions
+from dopt.replay.plain import check_workers, message_bits, single_job, versions
 from dopt.schedule import Arrivals, Listed
 from dopt.trace import Trace
-from simulators.observed import Observed, ObservedEngine, Running
+from simulators.observed import Observed, Running
+from simulators.serving import ServingEngine
 from simulators.timeline import checked
 
 
@@ -45,7 +43,7 @@ class Coupled(NamedTuple):
     trace: Trace
 
 
-class _Engine(ObservedEngine):
+class _Engine(ServingEngine):
     """The event engine that computes what it hands out."""
 
     def __init__(
@@ -53,21 +51,15 @@ class _Engine(ObservedEngine):
         problem: Problem,
         method: Method,
         costs: Costs,
-        seeds: tuple[int, int],
         x: Float[Array, " d"],
+        *,
+        seed: int,
+        timeline_seed: int,
         on_message: OnMessage | None,
     ) -> None:
-        data, timeline = seeds
-        super().__init__(method.policy(costs, problem.d), costs, timeline)
-        step_size = jnp.asarray(method.step_size, x.dtype)
-        method = replace(method.computing(), step_size=step_size)
-        self.problem, self.functions, self.reads = problem, Functions(problem, method), method.reads
-        self.data = jax.random.key(data)
-        self.server = method.start(x)
-        self.memories = [method.init(x)[1]] * costs.n
-        self.sent = [method.broadcast(self.server)]
-        self.total = jnp.zeros_like(x)
-        self.messages: dict[tuple[int, int], Any] = {}
+        super().__init__(problem, method, costs, x, seed=seed, timeline_seed=timeline_seed)
+        self.problem = problem
+        self.memories = [self.method.init(x)[1]] * costs.n
         self.on_message = on_message
         self.records = set(record_steps(MOST_STEPS).tolist())
         self.measured: list[tuple[int, tuple[float, ...]]] = []
@@ -82,7 +74,7 @@ class _Engine(ObservedEngine):
         """Computes the job; the bits of one of its packed messages."""
         i = assign.worker
         row = Arrivals._make([i, job, self.version, *assign[1:6], 1.0, self.version])
-        read = versions(self.sent, len(self.sent) - 1, self.reads)
+        read = versions(self.sent, len(self.sent) - 1, self.method.reads)
         asked = single_job(row, self.costs.n)
         self.memories[i], messages = self.functions.work(
             self.memories[i], read, asked, self.version, run=self.data
@@ -103,24 +95,8 @@ class _Engine(ObservedEngine):
         }
         return arrived
 
-    def count(self, arrived: Running | None, weight: float) -> None:
-        """The messages count in the current server step."""
-        super().count(arrived, weight)
-        assert arrived is not None
-        job = single_job(Arrivals._make(self.rows[-1]), self.costs.n)
-        messages = self.messages[arrived.assign.worker, arrived.job]
-        self.total = self.functions.absorb(
-            self.total, messages, job, arrived.version, run=self.data
-        )
-
     def move(self, budget: int) -> None:
-        """The server moves."""
-        phase = int(self.rows[-1][Arrivals._fields.index("phase")])
-        self.server, out = self.functions.step(
-            self.server, self.total, phase, budget, self.version, run=self.data
-        )
-        self.sent = [*self.sent, out][-self.reads :]
-        self.total = jnp.zeros_like(self.total)
+        """The server moves, and is measured."""
         super().move(budget)
         if self.version in self.records:
             self.record()
@@ -183,6 +159,11 @@ def coupled(
     limits = checked(steps, seconds, gradients)
     check_workers(problem, costs.n)
     first = problem.start() if x0 is None else x0
-    engine = _Engine(problem, method, costs, (seed, timeline_seed), first, on_message)
+    engine = _Engine(
+        *(problem, method, costs, first),
+        seed=seed,
+        timeline_seed=timeline_seed,
+        on_message=on_message,
+    )
     observed = engine.simulate(limits)
     return Coupled(observed, engine.trace(observed.schedule, seed, float(method.step_size)))

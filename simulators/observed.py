@@ -63,10 +63,13 @@ class ObservedEngine:
     `(tick, worker)`; what follows an event begins at its exact time.
     """
 
-    def __init__(self, policy: Policy, costs: Costs, seed: int) -> None:
+    def __init__(
+        self, policy: Policy, costs: Costs, seed: int, *, tick: float | None = None
+    ) -> None:
+        """`tick` is the length of a tick in seconds; by default one that suits the cluster."""
         n = costs.n
         self.costs = costs
-        self.tick = tick_seconds(costs)
+        self.tick = tick_seconds(costs) if tick is None else tick
         self.observes = policy.observes
         self.heap: list[tuple[int, int, int]] = []
         self.running: list[Running | None] = [None] * n
@@ -82,9 +85,7 @@ class ObservedEngine:
 
     def up_bits(self, assign: Assign, job: int) -> int:
         """Bits of one message of a job."""
-        if assign.bits is not None:
-            return assign.bits
-        return self.costs.dense_bits if assign.dense else self.costs.message_bits
+        return self.costs.bits_each(assign.dense, assign.bits)
 
     def down_bits(self, assign: Assign) -> int:
         """Bits of the model that a job needs; 0 where nothing travels."""
@@ -96,19 +97,25 @@ class ObservedEngine:
             return 0
         return self.costs.dense_bits if first or assign.download is None else assign.download
 
-    def assign(self, assign: Assign) -> None:
-        """The worker begins now."""
+    def begin(self, assign: Assign) -> Running:
+        """The worker begins now; the job, and when it ends."""
         i, job = assign.worker, self.jobs[assign.worker]
         down, up = self.down_bits(assign), self.up_bits(assign, job)
         before = self.computed[i]
         timing, arrivals = acts(self.costs, assign, self.exact, down=down, up=up, before=before)
-        end = timing.arrived
-        self.running[i] = Running(assign, job, self.version, before, up, timing, arrivals)
+        running = Running(assign, job, self.version, before, up, timing, arrivals)
+        self.running[i] = running
         self.jobs[i] += 1
         self.computed[i] += assign.gradients
         self.totals[2] += down
+        return running
+
+    def assign(self, assign: Assign) -> None:
+        """The worker begins now, and arrives in time."""
+        running = self.begin(assign)
+        end = running.timing.arrived
         if end < INFINITE:
-            heappush(self.heap, (to_ticks(end, self.tick), i, job))
+            heappush(self.heap, (to_ticks(end, self.tick), assign.worker, running.job))
 
     def cancel(self, worker: int) -> None:
         """The worker drops its job; the gradients and messages it had finished count as spent."""

@@ -47,8 +47,7 @@ class Lossy(Policy):
         """The job with what its losses add to it."""
         if not isinstance(action, Assign) or not action.messages:
             return action
-        usual = self.costs.dense_bits if action.dense else self.costs.message_bits
-        each = usual if action.bits is None else action.bits
+        each = self.costs.bits_each(action.dense, action.bits)
         lost = int(np.count_nonzero(rng.random(action.messages) < self.rate))
         if not lost:
             return action

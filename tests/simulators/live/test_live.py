@@ -1,7 +1,5 @@
 """Live workers: replaying the schedule that was lived gives the models that were computed."""
 
-import warnings
-
 import families
 import numpy as np
 import pytest
@@ -13,7 +11,9 @@ from dopt.errors import ConfigurationError
 from dopt.methods import EF21PP, AsynchronousSGD, MinibatchSGD
 from dopt.replay import replay
 from dopt.replay.plain import plain_replay
+from dopt.results import Status
 from simulators import timeline
+from simulators.ray_session import session
 
 
 pytestmark = pytest.mark.ray
@@ -26,7 +26,7 @@ def test_a_ray_that_does_not_run_is_refused():
 
     method = MinibatchSGD(0.1)
     costs = costs_for(method, least_squares(n=2), cluster(2))
-    with pytest.raises(ConfigurationError, match=r"call ray.init\(address='local'\)"):
+    with pytest.raises(ConfigurationError, match=r"with simulators.ray_session.session\(\)"):
         live(least_squares(n=2), method, costs, steps=1)
 
 
@@ -36,25 +36,17 @@ def live():
 
     from simulators.live import live
 
-    with warnings.catch_warnings():
-        # Ray starts its processes by fork and exec; JAX, already running, warns of the fork.
-        warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
-        ray.init(
-            address="local",
-            num_cpus=2,
-            include_dashboard=False,
-            log_to_driver=False,
-            configure_logging=False,
-        )
-    # Workers cannot import the tests.
-    ray.cloudpickle.register_pickle_by_value(families)
-    yield live
-    ray.cloudpickle.unregister_pickle_by_value(families)
-    ray.shutdown()
+    with session("local", cpus=2):
+        # Workers cannot import the tests.
+        ray.cloudpickle.register_pickle_by_value(families)
+        yield live
+        ray.cloudpickle.unregister_pickle_by_value(families)
 
 
-def check(problem, method, schedule, models, seed):
-    """Both replays give the live models, and all gradients are counted."""
+def check(problem, method, lived, seed):
+    """Both replays give the live models, all gradients are counted, and all bits have come."""
+    schedule, models = lived.schedule, lived.models
+    assert (lived.status, lived.reason) == (Status.FINISHED, None)
     again = plain_replay(problem, method, schedule, seed=seed)
     np.testing.assert_array_equal(np.stack(again), np.stack(models))
     fused = replay(problem, method, schedule, seeds=[seed])
@@ -64,6 +56,8 @@ def check(problem, method, schedule, models, seed):
     assert min(values) < 0.9 * values[0]
     assert schedule.steps.gradients[-1] == schedule.arrivals.gradients.sum()
     assert np.all(np.diff(schedule.steps.tick) > 0)
+    by_step = np.bincount(schedule.arrivals.step, lived.received, schedule.K)
+    np.testing.assert_array_equal(np.cumsum(by_step), schedule.steps.bits_up[1:])
 
 
 def check_dense_bits(costs, schedule):
@@ -93,9 +87,10 @@ def test_replaying_lived_rounds_of_sampled_workers(live):
 def check_rounds(problem, method, live):
     """Rounds are the same live and in virtual time, up to how long they take."""
     costs = costs_for(method, problem, cluster(2))
-    schedule, models = live(problem, method, costs, steps=STEPS, seed=3, timeline_seed=1)
+    lived = live(problem, method, costs, steps=STEPS, seed=3, timeline_seed=1)
+    schedule = lived.schedule
     assert schedule.K == STEPS
-    check(problem, method, schedule, models, seed=3)
+    check(problem, method, lived, seed=3)
     expected = listed(timeline(method.policy(costs, problem.d), costs, steps=STEPS, seed=1))
     for column in ("gradients", "bits_up", "bits_down"):
         np.testing.assert_array_equal(
@@ -114,9 +109,10 @@ def test_replaying_lived_batches_of_fresh_gradients(live):
     problem = least_squares(n=2)
     method = METHODS["rennala-stop"](problem.d, 2)
     costs = costs_for(method, problem, cluster(2))
-    schedule, models = live(problem, method, costs, steps=STEPS, seed=3)
+    lived = live(problem, method, costs, steps=STEPS, seed=3)
+    schedule = lived.schedule
     assert schedule.K == STEPS
-    check(problem, method, schedule, models, seed=3)
+    check(problem, method, lived, seed=3)
     check_dense_bits(costs, schedule)
 
 
@@ -124,8 +120,9 @@ def test_a_slower_worker_answers_less_often(live):
     problem, nothing = least_squares(n=2), np.zeros(2)
     costs = Costs(np.array([1.0, 3.0]), nothing, nothing, nothing, 1, 64 * problem.d)
     method = AsynchronousSGD(0.05)
-    schedule, models = live(problem, method, costs, steps=48, seconds_scale=0.08)
-    check(problem, method, schedule, models, seed=0)
+    lived = live(problem, method, costs, steps=48, seconds_scale=0.08)
+    schedule = lived.schedule
+    check(problem, method, lived, seed=0)
     check_dense_bits(costs, schedule)
     # The first jobs also compile.
     worker = schedule.arrivals.worker[16:]
