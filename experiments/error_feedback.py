@@ -13,6 +13,7 @@ from dopt.errors import ConfigurationError
 from dopt.methods import EF14, EF21, EF21SGDM, GradientDescent, MinibatchSGD
 from dopt.problems import LogisticRegression
 from experiments.classification import problem_of, sets_of
+from experiments.clusters import cluster_of_all, titled
 from experiments.multiples import alone, check, cluster_of, study_of, with_theory
 from experiments.settings import ErrorFeedback
 from experiments.study import Entry, Limits, Regime, Study
@@ -52,7 +53,8 @@ def build(settings: ErrorFeedback, data: str | None) -> Study:
         raise ConfigurationError(f"batches: {min(settings.batches)} must be at least 0")
     given = None if settings.dataset is None else (settings.dataset,)
     (name,) = sets_of(given, data, USUAL)
-    n, regimes = settings.workers, []
+    cluster, regimes = cluster_of_all(settings.cluster), []
+    n = settings.workers if cluster is None else cluster.n
     for samples in settings.batches:
         problem, config = problem_of(
             name, data, n=n, split=settings.split, loss="logistic", batch=samples or None
@@ -61,8 +63,8 @@ def build(settings: ErrorFeedback, data: str | None) -> Study:
         regimes.append(
             Regime(
                 counted,
-                f"{counted} a gradient",
-                cluster_of(n, problem.d),
+                titled(f"{counted} a gradient", settings.cluster),
+                cluster or cluster_of(n, problem.d),
                 problem,
                 config,
                 entries_of(problem, n, settings),

@@ -25,10 +25,10 @@ from dopt.methods import (
 )
 from dopt.problems import MultinomialLogistic, Problem, ProgressiveNoise, TridiagonalQuadratic
 from dopt.theory import noise_batch
+from experiments.clusters import cluster_of_file
 from experiments.settings import Heterogeneity
 from experiments.study import REPORT_SEEDS_FROM, Entry, Limits, Regime, Study, Variant
 from simulators.cluster import Cluster
-from simulators.cluster_file import read_cluster
 from simulators.presets import PRESETS, by_name
 
 
@@ -52,12 +52,7 @@ def problem_of(settings: Heterogeneity, data: str | None) -> tuple[Problem, dict
 def clusters_of(settings: Heterogeneity, d: int) -> list[tuple[str, str, Cluster]]:
     """Name, title and cluster of each regime."""
     if settings.cluster is not None:
-        cluster = read_cluster(settings.cluster)
-        if not cluster.h.all():
-            raise ConfigurationError(
-                f"{settings.cluster}: h = 0 of worker {int(np.argmin(cluster.h))}, counted from 0; "
-                "give every gradient a positive time"
-            )
+        cluster = cluster_of_file(settings.cluster)
         name = Path(settings.cluster).name
         return [(name, f"{name}, n = {cluster.n}", cluster)]
     found = {name: by_name(name, settings.workers, d) for name in settings.regimes}

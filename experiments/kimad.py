@@ -13,6 +13,8 @@ is chosen among several. Compared are
   each layer (padded to its budget);
 * Kimad, oracle: Kimad that knows what its links will carry.
 
+With `--cluster` links do not vary: what is left to gain is a ratio for each worker, and a layer.
+
 All but the first are one method with other budgets (`dopt.methods.Kimad`), so that they differ in
 nothing else; workers know x⁰.
 """
@@ -155,22 +157,23 @@ def rows_and_limits(
     layers: Layers,
     settings: Any,
     *,
-    h: float,
+    unit: float,
     batch: int | None,
 ) -> tuple[tuple[Entry, ...], Limits]:
     """The rows of one regime as a study's settings want them, and how long runs may take.
 
-    Of the settings, times, every and rounds are read; `h` is the time of a gradient.
+    Of the settings, times, every and rounds are read; `unit` is what times of a round count in: the
+    seconds of a gradient.
     """
     entries = entries_of(
         problem,
         cluster,
         layers,
-        seconds=[time * h for time in settings.times],
+        seconds=[time * unit for time in settings.times],
         batch=batch,
         fixed=every(layers.ratios, settings.every),
     )
-    return entries, Limits(seconds=4 * settings.rounds * h, steps=settings.rounds)
+    return entries, Limits(seconds=4 * settings.rounds * unit, steps=settings.rounds)
 
 
 def mean_rungs(

@@ -9,6 +9,7 @@ import numpy as np
 
 from dopt.errors import ConfigurationError
 from dopt.problems import MatrixQuadratics
+from experiments.clusters import fixed_links, longest, titled
 from experiments.kimad import Layers, check_times, ladder, rows_and_limits, seconds_of
 from experiments.multiples import check, study_of
 from experiments.settings import KimadQuadratic
@@ -40,19 +41,23 @@ def links_of(mean: float, settings: KimadQuadratic) -> list[Sine]:
 
 def regime_of(d: int, settings: KimadQuadratic) -> Regime:
     """One panel."""
-    n, problem = settings.workers, problem_of(d, settings.workers)
-    mean = settings.share * d * 8 * np.dtype(problem.dtype).itemsize  # bits/s, so that h is 1 s
-    h = seconds_of(mean, settings.share, problem)
-    links = links_of(mean, settings)
-    cluster = VaryingCluster([h] * n, links, links)
+    given = None if settings.cluster is None else fixed_links(settings.cluster)
+    n = settings.workers if given is None else given.n
+    problem = problem_of(d, n)
+    if given is None:
+        mean = settings.share * d * 8 * np.dtype(problem.dtype).itemsize  # bits/s, so that h is 1 s
+        unit, links = seconds_of(mean, settings.share, problem), links_of(mean, settings)
+        cluster = VaryingCluster([unit] * n, links, links)
+    else:
+        cluster, unit = given, longest(given, settings.share, problem)
     layers = Layers((d // 3,) * 3, ladder(settings.least, settings.rungs))
     return Regime(
         f"d = {d}",
-        f"d = {d}, n = {n}, h = {h:g} s",
+        titled(f"d = {d}, n = {n}, h = {unit:g} s", settings.cluster),
         cluster,
         problem,
         {"name": "diagonal-quadratics", "d": d, "scales": list(SCALES)},
-        *rows_and_limits(problem, cluster, layers, settings, h=h, batch=None),
+        *rows_and_limits(problem, cluster, layers, settings, unit=unit, batch=None),
     )
 
 

@@ -14,6 +14,7 @@ from dopt.errors import ConfigurationError
 from dopt.methods import DASHA, DIANA, EF21, GradientDescent
 from dopt.problems import Problem
 from experiments.classification import problem_of, sets_of
+from experiments.clusters import cluster_of_all, titled
 from experiments.multiples import alone, check, cluster_of, marina, study_of, with_theory
 from experiments.settings import MarinaLibsvm
 from experiments.study import Entry, Limits, Regime, Study
@@ -56,7 +57,8 @@ def build(settings: MarinaLibsvm, data: str | None) -> Study:
             raise ConfigurationError(
                 f"kept: {share} is no share of coordinates; give numbers in (0, 1]"
             )
-    n, regimes = settings.workers, []
+    given, regimes = cluster_of_all(settings.cluster), []
+    n = settings.workers if given is None else given.n
     for name in sets_of(settings.datasets, data, USUAL):
         problem, config = problem_of(
             name, data, n=n, split=settings.split, loss=settings.loss, batch=None
@@ -65,8 +67,8 @@ def build(settings: MarinaLibsvm, data: str | None) -> Study:
         regimes.append(
             Regime(
                 title,
-                f"{title}: d = {problem.d}, n = {n}",
-                cluster_of(n, problem.d),
+                titled(f"{title}: d = {problem.d}, n = {n}", settings.cluster),
+                given or cluster_of(n, problem.d),
                 problem,
                 config,
                 entries_of(problem, n, settings.kept),

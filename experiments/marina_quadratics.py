@@ -21,6 +21,7 @@ from compressors import (
 )
 from dopt.methods import GradientDescent
 from dopt.problems import HeterogeneousQuadratics
+from experiments.clusters import cluster_of_all, titled
 from experiments.multiples import alone, check, cluster_of, marina, study_of, with_theory
 from experiments.settings import MarinaQuadratics
 from experiments.study import Entry, Limits, Regime, Study
@@ -45,17 +46,18 @@ def entries_of(problem: HeterogeneousQuadratics) -> tuple[Entry, ...]:
 def build(settings: MarinaQuadratics, data: str | None) -> Study:
     """The study, ready to run; everything that can be refused is refused here."""
     check(settings, ("dimension", "vectors", "rounds"), ("workers", "spreads"))
-    d = settings.dimension
+    d, given = settings.dimension, cluster_of_all(settings.cluster)
+    counts = settings.workers if given is None else (given.n,)
     regimes = []
     for row, spread in enumerate(settings.spreads):
-        for n in settings.workers:
+        for n in counts:
             problem = HeterogeneousQuadratics.draw(n, d, spread=spread, dtype=jnp.float32)
             config = {"name": "heterogeneous-quadratics", "d": d, "spread": spread, "mu": 1e-6}
             regimes.append(
                 Regime(
                     f"n = {n}, λ = {spread:g}",
-                    f"n = {n}, λ = {spread:g}",
-                    cluster_of(n, d),
+                    titled(f"n = {n}, λ = {spread:g}", settings.cluster),
+                    given or cluster_of(n, d),
                     problem,
                     config,
                     entries_of(problem),

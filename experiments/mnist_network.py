@@ -15,6 +15,7 @@ from dopt.errors import ConfigurationError
 from dopt.methods import EF14, EF21SGDM, QSGD, Factors, LocalSGD, MinibatchSGD, PowerSGD
 from dopt.problems import FromLoss
 from dopt.problems.networks import convolutional_network, perceptron
+from experiments.clusters import cluster_of_all, equal_parts, titled
 from experiments.multiples import alone, check, cluster_of, study_of
 from experiments.settings import MnistNetwork
 from experiments.study import Entry, Limits, Regime, Study, Variant
@@ -26,9 +27,9 @@ RECORDS = 8
 """Records in each doubling of the rounds: a record takes as long as many rounds."""
 
 
-def network_of(name: str, digits: Digits, settings: MnistNetwork) -> FromLoss:
-    """A network by name, its data in equal parts."""
-    n, batch = settings.workers, settings.batch
+def network_of(name: str, digits: Digits, n: int, settings: MnistNetwork) -> FromLoss:
+    """A network by name, its data in n equal parts."""
+    batch = settings.batch
     if name == "perceptron":
         return perceptron(digits, hidden=(settings.hidden,), n=n, batch=batch)
     return convolutional_network(digits, n=n, batch=batch)
@@ -73,18 +74,22 @@ def build(settings: MnistNetwork, data: str | None) -> Study:
         raise ConfigurationError(f"kept = {settings.kept} is no share: give a number in (0, 1]")
     if not 0 < settings.momentum <= 1:
         raise ConfigurationError(f"momentum = {settings.momentum}: give a weight in (0, 1]")
+    given = cluster_of_all(settings.cluster)
+    n = settings.workers if given is None else given.n
     digits = load_mnist(data, samples=settings.samples)
+    if given is not None:
+        digits = equal_parts(digits, n)
     regimes = []
     for name in settings.networks:
-        problem = network_of(name, digits, settings)
-        d, n = problem.d, settings.workers
+        problem = network_of(name, digits, n, settings)
+        d = problem.d
         config = {"name": f"mnist-{name}", "d": d, "source": digits.source}
         config |= {"samples": len(digits.labels), "batch": settings.batch}
         regimes.append(
             Regime(
                 name,
-                f"{name}, d = {d}, n = {n}",
-                cluster_of(n, d),
+                titled(f"{name}, d = {d}, n = {n}", settings.cluster),
+                given or cluster_of(n, d),
                 problem,
                 config,
                 entries_of(problem, settings),

@@ -16,7 +16,10 @@ class ErrorFeedback:
     batches: tuple[int, ...] = (1, 16, 0)
     """Samples in one stochastic gradient, a panel each; 0 for exact gradients."""
     workers: int = 20
-    """Number of workers n."""
+    """Number of workers n (ignored with --cluster)."""
+    cluster: str | None = None
+    """A CSV file as `dopt measure-cluster` writes it: seconds are then those of this cluster. Bits
+    depend on its number of workers alone."""
     split: Literal["even", "label", "dirichlet"] = "label"
     """How samples go to workers: shuffled, sorted by label, or by drawn shares of each label."""
     kept: float = 0.05

@@ -17,7 +17,8 @@ class Heterogeneity:
     regimes: tuple[str, ...] = ("high", "medium", "low")
     """Cluster presets, one panel each; `dopt list clusters` names them all."""
     cluster: str | None = None
-    """A CSV file with columns h and uplink (seconds per gradient, per coordinate) instead."""
+    """A CSV file with columns h and uplink (seconds per gradient, per coordinate or bit) instead,
+    such as `dopt measure-cluster` writes."""
     target: float = 0.01
     """The target ε for the squared gradient norm."""
     samples: int | None = 5000

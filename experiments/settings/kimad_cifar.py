@@ -13,6 +13,10 @@ class KimadCifar:
     """Channels of the first stage; ResNet-18 has 64."""
     workers: int = 4
     """Number of workers n."""
+    cluster: str | None = None
+    """A CSV file as `dopt measure-cluster` writes it, instead of workers, low, high and period:
+    fixed links, where only a ratio for each worker or layer is left to gain. Times of a round then
+    count in the slowest gradient, or message of `share` of a dense one."""
     samples: int | None = 2000
     """Images to train on; None for all 50,000."""
     held_out: int = 500

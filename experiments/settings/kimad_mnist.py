@@ -21,6 +21,10 @@ class KimadMnist:
     """Panels of each set, one for each of its first so many links; None for all of them."""
     workers: int = 4
     """Number of workers n; worker i of a panel has the i-th link from the panel's on."""
+    cluster: str | None = None
+    """A CSV file as `dopt measure-cluster` writes it, instead of workers, sets and traces: one
+    panel of fixed links, where only a ratio for each worker or layer is left to gain. Times of a
+    round then count in the slowest gradient, or message of `share` of a dense one."""
     samples: int | None = 5000
     """Images of MNIST to use, one in ten held out for the accuracy; None for all there are."""
     batch: int = 32

@@ -13,6 +13,10 @@ class KimadQuadratic:
     """Dimensions d, a panel each; three layers, whose curvatures are 1, 0.3, 0.1 and less."""
     workers: int = 4
     """Number of workers n."""
+    cluster: str | None = None
+    """A CSV file as `dopt measure-cluster` writes it, instead of workers, low and period: fixed
+    links, where only a ratio for each worker or layer is left to gain. Times of a round then count
+    in the slowest gradient, or message of `share` of a dense one."""
     low: float = 0.1
     """The least bandwidth in units of the swing: η sin²(θt) + δ with δ = low · η."""
     period: float = 60.0

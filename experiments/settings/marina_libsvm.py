@@ -17,7 +17,10 @@ class MarinaLibsvm:
     """logistic: the logistic loss and 0.001 Σ x²/(1 + x²). sigmoid: (1 - sigmoid(margin))^2, whose
     gradient vanishes far out, where large steps go."""
     workers: int = 100
-    """Number of workers n."""
+    """Number of workers n (ignored with --cluster)."""
+    cluster: str | None = None
+    """A CSV file as `dopt measure-cluster` writes it: seconds are then those of this cluster. Bits
+    depend on its number of workers alone."""
     split: Literal["even", "label", "dirichlet"] = "even"
     """How samples go to workers: shuffled, sorted by label, or by drawn shares of each label."""
     kept: tuple[float, ...] = (0.05,)

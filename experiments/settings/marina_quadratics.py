@@ -10,7 +10,10 @@ class MarinaQuadratics:
     """What correlated messages save MARINA, and how workers that differ take it away."""
 
     workers: tuple[int, ...] = (10, 100, 400)
-    """Numbers of workers n, a panel in each row."""
+    """Numbers of workers n, a panel in each row (ignored with --cluster)."""
+    cluster: str | None = None
+    """A CSV file as `dopt measure-cluster` writes it: seconds are then those of this cluster. Bits
+    depend on its number of workers alone."""
     spreads: tuple[float, ...] = (0.0, 0.1, 1.0)
     """How much the workers' quadratics differ (the papers' λ), a row of panels each."""
     dimension: int = 128

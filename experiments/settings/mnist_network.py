@@ -14,7 +14,10 @@ class MnistNetwork:
     hidden: int = 64
     """Units of the hidden layer of the perceptron."""
     workers: int = 10
-    """Number of workers n, each with an equal part of the images."""
+    """Number of workers n, each with an equal part of the images (ignored with --cluster)."""
+    cluster: str | None = None
+    """A CSV file as `dopt measure-cluster` writes it: seconds are then those of this cluster. Bits
+    depend on its number of workers alone."""
     samples: int | None = 5000
     """Images of MNIST to use; None for all there are."""
     batch: int = 32
