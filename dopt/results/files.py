@@ -6,25 +6,44 @@ shards/<batch>.runs.parquet     so where it stands its traces stand too
 runs.parquet, traces.parquet    all shards in one, made by `Store.merge`; may be deleted
 """
 
-import errno
-import hashlib
+import io
 import json
 import math
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dopt.errors import DoptError, SchemaError
-from dopt.results.schema import SCHEMA_VERSION, SINCE, runs_schema, traces_schema
+from dopt.errors import SchemaError
+from dopt.results.places import Place
+from dopt.results.schema import (
+    MERGED_COLUMNS,
+    SCHEMA_VERSION,
+    merged_traces_schema,
+    runs_schema,
+    traces_schema,
+)
 
 
 VERSION = "schema_version"
-MERGED = "merged"
+META = "meta.json"
+RUNS_ENDING, TRACES_ENDING = ".runs.parquet", ".traces.parquet"
+MERGED = "runs.parquet", "traces.parquet"
+"""The files of all runs and of all traces."""
+
+FOOTER = 2**17
+"""Bytes in which the end of a shard's file, which says what it holds, has room."""
+
+RUNS_OF_A_GROUP, RECORDS_OF_A_GROUP = 2**13, 2**16
+"""Rows that a reader of the merged files skips or reads at once."""
+
+FORMAT = {"compression": "zstd", "write_page_checksum": True}
+
+Schema = Callable[[int], pa.Schema]
+"""The schema that a table has in a version."""
 
 
 class Tables(NamedTuple):
@@ -34,119 +53,136 @@ class Tables(NamedTuple):
     traces: pa.Table
 
 
+class Inventory(NamedTuple):
+    """What stands in a folder at one moment.
+
+    `shards` are the batches that have a file of runs, each with what changes when it is written
+    again; `merged` those in the merged files, or None if there are none, or no whole ones.
+    """
+
+    shards: dict[str, str]
+    merged: dict[str, str] | None
+
+    @property
+    def base(self) -> dict[str, str]:
+        """The batches that can be read from the merged files: all of these, if none has changed."""
+        merged = self.merged or {}
+        return merged if merged.items() <= self.shards.items() else {}
+
+
 class DamagedFileError(SchemaError):
     """A parquet file that is cut, or that this library did not write."""
 
 
-def meta_path(folder: Path) -> Path:
-    """Where the version of the schema is."""
-    return folder / "meta.json"
-
-
-def merged_paths(folder: Path) -> tuple[Path, Path]:
-    """The files of all runs and of all traces."""
-    return folder / "runs.parquet", folder / "traces.parquet"
-
-
-def shard_paths(folder: Path, batch_id: str) -> tuple[Path, Path]:
+def shard_names(batch_id: str) -> tuple[str, str]:
     """The files of the runs and of the traces of a batch."""
-    shards = folder / "shards"
-    return shards / f"{batch_id}.runs.parquet", shards / f"{batch_id}.traces.parquet"
+    return f"shards/{batch_id}{RUNS_ENDING}", f"shards/{batch_id}{TRACES_ENDING}"
 
 
-def batch_ids(folder: Path) -> list[str]:
-    """The batches that have a file of runs, sorted."""
-    ending = ".runs.parquet"
-    return sorted(p.name.removesuffix(ending) for p in (folder / "shards").glob(f"*{ending}"))
+def take_inventory(place: Place) -> Inventory:
+    """What stands in a folder now.
+
+    Raises:
+        SchemaError: the folder is of a newer version, or of none.
+    """
+    known = read_meta(place).get("merged")
+    top, shards = place.entries(), _shards(place)
+    if not all(name in top for name in MERGED):
+        return Inventory(shards, None)
+    if not isinstance(known, dict):  # of an older version, or a copy of the merged files alone
+        return Inventory(shards, {})
+    marks = {name: top[name] for name in MERGED}
+    return Inventory(shards, known.get("shards") if known.get("files") == marks else {})
 
 
-def remove_leftovers(folder: Path) -> None:
+def _shards(place: Place) -> dict[str, str]:
+    found = place.entries("shards")
+    ids = sorted(n.removesuffix(RUNS_ENDING) for n in found if n.endswith(RUNS_ENDING))
+    return {i: f"{found[i + RUNS_ENDING]} {found.get(i + TRACES_ENDING, '')}" for i in ids}
+
+
+def remove_leftovers(place: Place) -> None:
     """Removes what a killed writer left: half-written files, and traces without their runs."""
-    whole = set(batch_ids(folder))
-    orphans = [
-        path
-        for path in (folder / "shards").glob("*.traces.parquet")
-        if path.name.removesuffix(".traces.parquet") not in whole
-    ]
-    ours = [_temporary(path) for path in (meta_path(folder), *merged_paths(folder))]
-    for path in (*orphans, *ours, *(folder / "shards").glob("*.tmp")):
-        path.unlink(missing_ok=True)
+    shards, whole = place.entries("shards"), _shards(place)
+    for name in shards:
+        batch_id = name.removesuffix(TRACES_ENDING)
+        if name.endswith(".tmp") or (batch_id != name and batch_id not in whole):
+            place.remove(f"shards/{name}")
+    for name in place.entries().keys() & {f"{name}.tmp" for name in (META, *MERGED)}:
+        place.remove(name)
 
 
-def set_aside(folder: Path, batch_id: str) -> None:
+def set_aside(place: Place, batch_id: str) -> None:
     """Renames the files of a batch to `*.corrupt`, so that its runs count as missing."""
-    for path in shard_paths(folder, batch_id):
-        with _sentence(path), suppress(FileNotFoundError):
-            os.replace(path, path.with_name(path.name + ".corrupt"))
+    for name in shard_names(batch_id):
+        place.rename(name, f"{name}.corrupt")
 
 
-def shards_digest(folder: Path) -> str:
-    """Changes when a batch is written, written again, or removed."""
-    digest = hashlib.sha256()
-    for batch_id in batch_ids(folder):
-        with suppress(FileNotFoundError):  # a reader may meet a batch that is being replaced
-            stat = shard_paths(folder, batch_id)[0].stat()
-            digest.update(f"{batch_id}/{stat.st_size}/{stat.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
-
-
-def read_meta(folder: Path) -> dict[str, Any]:
+def read_meta(place: Place) -> dict[str, Any]:
     """What `meta.json` says; only the version of this library if there is no such file.
 
     Raises:
         SchemaError: a newer version, or no version at all.
     """
-    path = meta_path(folder)
     try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
+        meta = json.loads(place.read(META))
     except FileNotFoundError:
         return {VERSION: SCHEMA_VERSION}
-    except OSError as error:
-        raise DoptError(f"cannot read {path}: {error.strerror}") from None
     except ValueError:
         meta = None
     meta = meta if isinstance(meta, dict) else {}
-    _check_version(meta.get(VERSION), path)
+    _check_version(meta.get(VERSION), place.path(META))
     return meta
 
 
-def write_meta(folder: Path, **more: str) -> None:
+def write_meta(place: Place, **more: Any) -> None:
     """Writes `meta.json`: the version of this library, and `more`.
 
     Raises:
         DoptError: the disk refuses.
     """
-    path = meta_path(folder)
     text = json.dumps({VERSION: SCHEMA_VERSION} | more) + "\n"
-    _stage(path, lambda file: file.write(text.encode()))
-    _publish(path)
+    place.publish({META: lambda file: file.write(text.encode())})
 
 
-def write_tables(paths: tuple[Path, Path], tables: Tables) -> None:
-    """Writes the runs and the traces to `paths`; both stand there in the end, or neither changed.
+def write_batch(place: Place, batch_id: str, tables: Tables) -> None:
+    """Writes a batch; both of its files stand there in the end, or neither changed.
 
-    A kill between the two renames leaves traces without runs, never runs without traces.
+    A kill in between leaves traces without runs, never runs without traces.
 
     Raises:
         DoptError: the disk refuses (it is full, or read-only).
     """
-    runs, traces = paths
-    try:
-        _stage(traces, lambda file: _write_parquet(tables.traces, file))
-        _stage(runs, lambda file: _write_parquet(tables.runs, file))
-        with _sentence(runs):
-            if runs.exists():  # old runs must not be seen beside new traces
-                runs.unlink()
-                _sync_folder(runs.parent)
-        _publish(traces)
-        _publish(runs)
-    finally:
-        _temporary(traces).unlink(missing_ok=True)
-        _temporary(runs).unlink(missing_ok=True)
+    runs, traces = shard_names(batch_id)
+    place.publish(
+        {
+            traces: lambda file: _write_parquet(tables.traces, file),
+            runs: lambda file: _write_parquet(tables.runs, file),
+        }
+    )
 
 
-def read_tables(paths: tuple[Path, Path]) -> Tables:
-    """The runs and the traces in `paths`, with the checksums of their pages verified.
+def write_merged(place: Place, tables: Tables, shards: dict[str, str]) -> None:
+    """Writes the merged files as `write_batch` does, and then that they hold these shards.
+
+    Args:
+        place: the folder.
+        tables: all runs, and their traces in the order of the runs.
+        shards: the batches, as an inventory has them.
+    """
+    runs, traces = MERGED
+    place.publish(
+        {
+            traces: lambda file: _write_groups(tables, file),
+            runs: lambda file: _write_parquet(tables.runs, file, RUNS_OF_A_GROUP),
+        }
+    )
+    top = place.entries()
+    write_meta(place, merged={"files": {name: top[name] for name in MERGED}, "shards": shards})
+
+
+def read_batch(place: Place, batch_id: str) -> Tables:
+    """The runs and the traces of a batch, with the checksums of their pages verified.
 
     What an older version wrote gets the columns that it did not have: a step size was its own
     factor, and accuracy was not measured.
@@ -155,30 +191,49 @@ def read_tables(paths: tuple[Path, Path]) -> Tables:
         SchemaError: a file that a newer version wrote.
         DamagedFileError: a file that is cut, damaged, or not one of this library.
     """
-    runs, traces = paths
-    return Tables(read_runs(runs), _read(traces, traces_schema()))
+    runs, traces = shard_names(batch_id)
+    return Tables(_read(place, runs, runs_schema), _read(place, traces, traces_schema))
 
 
-def read_runs(path: Path) -> pa.Table:
-    """The table of runs in `path`; raises as `read_tables`."""
-    return _read(path, runs_schema())
+def read_merged(place: Place) -> Tables:
+    """The runs and the traces in the merged files; raises as `read_batch`."""
+    runs, traces = MERGED
+    names = traces_schema().names
+    return Tables(
+        _read(place, runs, runs_schema), _read(place, traces, merged_traces_schema, names)
+    )
 
 
-def check_footer(path: Path) -> None:
-    """Raises as `read_tables`, but reads only the end of the file: enough to see that it is cut."""
-    with _parquet(path) as parquet:
-        _check_schema(path, parquet.schema_arrow, traces_schema())
+def check_batch(place: Place, batch_id: str) -> pa.Table:
+    """The runs of a batch with their statuses; raises as `read_batch`.
+
+    Of the traces it reads only the end of the file, enough to see that it is cut.
+    """
+    runs, traces = shard_names(batch_id)
+    with _damage(place, traces):
+        end = io.BytesIO(place.tail(traces, FOOTER))
+        _check_schema(place.path(traces), pq.read_schema(end), traces_schema)
+    return read_statuses(place, runs)
 
 
-def _read(path: Path, schema: pa.Schema) -> pa.Table:
-    with _parquet(path) as parquet:
-        _check_schema(path, parquet.schema_arrow, schema)
-        return _upgraded(parquet.read(), schema)
+def read_statuses(place: Place, name: str = MERGED[0]) -> pa.Table:
+    """The columns `run_id` and `status` of a table of runs; raises as `read_batch`."""
+    return _read(place, name, runs_schema, ["run_id", "status"])
 
 
-def _upgraded(table: pa.Table, schema: pa.Schema) -> pa.Table:
+def _read(place: Place, name: str, schema: Schema, columns: list[str] | None = None) -> pa.Table:
+    """The table in a file, or these columns of it."""
+    with _damage(place, name), place.open(name) as file:
+        # Threads that read ahead may outlive the file and abort the process at its exit.
+        parquet = pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=False)
+        _check_schema(place.path(name), parquet.schema_arrow, schema)
+        return _upgraded(parquet.read(columns), schema(SCHEMA_VERSION), columns)
+
+
+def _upgraded(table: pa.Table, schema: pa.Schema, columns: list[str] | None) -> pa.Table:
     """The table with the columns that its version did not have."""
-    for place, field in enumerate(schema):
+    wanted = [field for field in schema if columns is None or field.name in columns]
+    for place, field in enumerate(wanted):
         if field.name not in table.column_names:
             if field.name == "factor":
                 values = table["step_size"]
@@ -190,32 +245,26 @@ def _upgraded(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 @contextmanager
-def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
-    """The open parquet file, whose faults become sentences."""
+def _damage(place: Place, name: str) -> Iterator[None]:
+    """The faults of a parquet file become sentences."""
     try:
-        with path.open("rb") as file:
-            # Threads that read ahead may outlive the file and abort the process at its exit.
-            yield pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=False)
+        yield
     except MemoryError:  # Arrow's is an ArrowException, but it says nothing about the file
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
-        # The system's own refusals (permissions, too many open files) say nothing about the file.
-        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
-            raise DoptError(f"cannot read {path}: {error.strerror}") from None
-        raise DamagedFileError(f"{path} cannot be read ({error})") from None
+        raise DamagedFileError(f"{place.path(name)} cannot be read ({error})") from None
 
 
-def _check_schema(path: Path, found: pa.Schema, expected: pa.Schema) -> None:
+def _check_schema(path: str, found: pa.Schema, schema: Schema) -> None:
     version = (found.metadata or {}).get(VERSION.encode(), b"")
     if not version.isdigit():
         raise DamagedFileError(f"{path} names no schema version: it is not a file of this library")
     _check_version(int(version), path)
-    there = [field for field in expected if SINCE.get(field.name, 1) <= int(version)]
-    if not found.equals(pa.schema(there)):
+    if not found.equals(schema(int(version))):
         raise DamagedFileError(f"{path} does not have the columns of schema {int(version)}")
 
 
-def _check_version(version: Any, path: Path) -> None:
+def _check_version(version: Any, path: str) -> None:
     if isinstance(version, int) and 1 <= version <= SCHEMA_VERSION:
         return
     if isinstance(version, int) and version > SCHEMA_VERSION:
@@ -228,51 +277,25 @@ def _check_version(version: Any, path: Path) -> None:
     )
 
 
-def _write_parquet(table: pa.Table, file: BinaryIO) -> None:
+def _write_parquet(table: pa.Table, file: BinaryIO, rows: int | None = None) -> None:
     stamped = table.replace_schema_metadata({VERSION: str(SCHEMA_VERSION)})
-    pq.write_table(stamped, file, compression="zstd", write_page_checksum=True)
+    pq.write_table(stamped, file, row_group_size=rows, **FORMAT)
 
 
-def _temporary(path: Path) -> Path:
-    return path.with_name(path.name + ".tmp")
+def _write_groups(tables: Tables, file: BinaryIO) -> None:
+    """Traces with columns of their runs, by which a reader can skip groups of rows.
 
-
-def _stage(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Lets `write` fill the temporary file of `path`, and waits until it is on the disk."""
-    temporary = _temporary(path)
-    try:
-        with _sentence(path), temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _publish(path: Path) -> None:
-    """Gives the temporary file of `path` its name, for good."""
-    with _sentence(path):
-        os.replace(_temporary(path), path)
-        _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes renames in `folder` survive a crash of the machine."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _sentence(path: Path) -> Iterator[None]:
-    """What the disk refuses, as an error that a person can act on."""
-    try:
-        yield
-    except OSError as error:
-        raise DoptError(
-            f"cannot write {path}: {error.strerror or error}; the batches that were written before "
-            "are intact: free space, or make the folder writable, and resume"
-        ) from error
+    Each group names only the runs it has; a dictionary of all would stand in every group.
+    """
+    runs, traces = tables
+    schema = merged_traces_schema().with_metadata({VERSION: str(SCHEMA_VERSION)})
+    names = [runs[name].combine_chunks() for name in MERGED_COLUMNS]
+    with pq.ParquetWriter(file, schema, **FORMAT) as writer:
+        for start in range(0, max(1, traces.num_rows), RECORDS_OF_A_GROUP):
+            group = traces.slice(start, RECORDS_OF_A_GROUP)
+            ids = group["run_id"].combine_chunks()
+            columns = {name: group[name] for name in traces_schema().names}
+            columns["run_id"] = ids.cast(pa.string()).dictionary_encode()
+            for name, values in zip(MERGED_COLUMNS, names, strict=True):
+                columns[name] = pc.take(values, ids.indices).dictionary_encode()
+            writer.write_table(pa.table([columns[name] for name in schema.names], schema=schema))

@@ -1,56 +1,42 @@
 """The reader of a results folder: both tables as pandas data frames, without a lock."""
 
 import logging
-import os
-from pathlib import Path
 
 import pandas as pd
 
 from dopt.errors import DataError
-from dopt.results import files
-from dopt.results.tables import combine
+from dopt.results.files import DamagedFileError, take_inventory
+from dopt.results.gather import gather
+from dopt.results.places import Folder, place_at
 
 
 log = logging.getLogger("dopt")
 
 
-def load(folder: str | os.PathLike[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def load(folder: Folder) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The runs and the traces in `folder`, sorted, each run once; safe while a study writes there.
 
-    The merged files serve if they hold every shard; otherwise the shards are read, and a damaged
-    one is left out with a warning. `traces["run_id"]` is categorical.
+    Traces are in the order of the runs: the codes of the categorical `traces["run_id"]` are rows
+    of the runs. What the merged files hold is read from there, the rest from the shards, and a
+    damaged one is left out with a warning.
+
+    Of a large folder one may read a part, as the merged files also say the regime, method and phase
+    of every record: `pandas.read_parquet(".../traces.parquet", filters=[("method", "==", "mvr")])`.
+
+    Args:
+        folder: a path, or an address such as s3://bucket/folder.
 
     Raises:
         DataError: there are no results.
         SchemaError: a newer version wrote them, or the only files there are damaged.
+        DoptError: they cannot be read.
     """
-    folder = Path(folder)
-    meta = files.read_meta(folder)
-    batch_ids = files.batch_ids(folder)
-    merged = files.merged_paths(folder)
-    whole = not batch_ids or meta.get(files.MERGED) == files.shards_digest(folder)
-    if whole and all(path.exists() for path in merged):
-        try:
-            return _frames(files.read_tables(merged))
-        except files.DamagedFileError as damage:
-            if not batch_ids:
-                raise
-            log.warning("%s; the shards are read instead", damage)
-    batches = _batches(folder, batch_ids)
-    if not batches:
+    place = place_at(folder)
+
+    def left_out(batch_id: str, damage: DamagedFileError) -> None:
+        log.warning("%s; its batch is left out", damage)
+
+    tables = gather(place, take_inventory(place), left_out)
+    if tables is None:
         raise DataError(f"there are no results in {folder}; give the folder of a study that ran")
-    return _frames(combine(batches))
-
-
-def _frames(tables: files.Tables) -> tuple[pd.DataFrame, pd.DataFrame]:
     return tables.runs.to_pandas(), tables.traces.to_pandas()
-
-
-def _batches(folder: Path, batch_ids: list[str]) -> dict[str, files.Tables]:
-    batches = {}
-    for batch_id in batch_ids:
-        try:
-            batches[batch_id] = files.read_tables(files.shard_paths(folder, batch_id))
-        except files.DamagedFileError as damage:
-            log.warning("%s; its batch is left out", damage)
-    return batches

@@ -10,15 +10,19 @@ from typing import Any
 from dopt.errors import ConfigurationError
 
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
-SINCE = {"theory_step_size": 2, "factor": 2, "accuracy": 2}
+RUNS_SINCE = {"theory_step_size": 2, "factor": 2}
+TRACES_SINCE = {"accuracy": 2, "regime": 3, "method": 3, "phase": 3}
 """Columns that older versions do not have, and the version that brought them."""
 
 PHASES = ("tune", "report")
 
 NULLABLE = ("reason", "theory_step_size")
 """Columns of `runs` that may be empty, and left out by who writes them."""
+
+MERGED_COLUMNS = ("regime", "method", "phase")
+"""Columns of `runs` that the merged traces have as well."""
 
 
 class Status(StrEnum):
@@ -61,7 +65,7 @@ def run_id(config: dict[str, Any]) -> str:
 
 
 @cache
-def runs_schema() -> Any:
+def runs_schema(version: int = SCHEMA_VERSION) -> Any:
     """The pyarrow schema of the table `runs`: one row a run.
 
     `step_size` is `factor` times `theory_step_size`, or `factor` alone where that is empty;
@@ -92,11 +96,12 @@ def runs_schema() -> Any:
         "device": pa.string(),
         "config": pa.string(),
     }
-    return pa.schema([pa.field(n, t, nullable=n in NULLABLE) for n, t in types.items()])
+    there = [name for name in types if RUNS_SINCE.get(name, 1) <= version]
+    return pa.schema([pa.field(n, types[n], nullable=n in NULLABLE) for n in there])
 
 
 @cache
-def traces_schema() -> Any:
+def traces_schema(version: int = SCHEMA_VERSION) -> Any:
     """The pyarrow schema of the table `traces`: one row a record point of a run.
 
     `time` is virtual seconds; `gradients` and the bits are totals since the start; `accuracy` is
@@ -117,7 +122,23 @@ def traces_schema() -> Any:
         "grad_norm2": pa.float64(),
         "accuracy": pa.float64(),
     }
-    return pa.schema([pa.field(n, t, nullable=False) for n, t in types.items()])
+    there = [name for name in types if TRACES_SINCE.get(name, 1) <= version]
+    return pa.schema([pa.field(n, types[n], nullable=False) for n in there])
+
+
+@cache
+def merged_traces_schema(version: int = SCHEMA_VERSION) -> Any:
+    """That of the merged traces: with columns of their runs, by which a reader skips others.
+
+    Rows are in the order of the runs, so a regime, or a method in it, is one stretch.
+    """
+    import pyarrow as pa
+
+    name = pa.dictionary(pa.int32(), pa.string())
+    there = [column for column in MERGED_COLUMNS if TRACES_SINCE[column] <= version]
+    fields = list(traces_schema(version))
+    fields[1:1] = [pa.field(column, name, nullable=False) for column in there]
+    return pa.schema(fields)
 
 
 def _check_json(value: Any, place: str) -> None:

@@ -1,19 +1,17 @@
 """The writer of a results folder: one at a time, a batch of runs at a time, resumable."""
 
-import fcntl
 import logging
-import os
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from dopt.errors import ConfigurationError, DoptError
 from dopt.results import files
+from dopt.results.gather import gather, read_all
+from dopt.results.places import Folder, Lock, place_at
 from dopt.results.schema import Status
-from dopt.results.tables import batch_tables, combine
+from dopt.results.tables import batch_tables
 
 
 log = logging.getLogger("dopt")
@@ -22,31 +20,29 @@ log = logging.getLogger("dopt")
 class Store:
     """A results folder, open for writing: `with Store(folder) as store:`.
 
-    Opening creates the folder, locks it until `close` (or until the process dies), removes what a
-    killed writer left, and sets damaged shards aside with a warning: their runs count as missing.
+    Opening creates the folder, locks it until `close` (or until the process dies; at an address,
+    until two minutes after that), removes what a killed writer left, and sets damaged shards aside
+    with a warning: their runs count as missing.
+
+    Args:
+        folder: a path, or an address such as s3://bucket/folder.
 
     Raises:
         SchemaError: a folder that a newer version of the library wrote.
         DoptError: another process writes here, or the disk refuses.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
-        self._lock: int | None = None
+    def __init__(self, folder: Folder) -> None:
+        self._place = place_at(folder)
+        self.folder = self._place.where
+        files.read_meta(self._place)
+        self._lock: Lock | None = self._place.lock()
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(self.folder)
-            files.read_meta(self.folder)
-            (self.folder / "shards").mkdir(exist_ok=True)
-            files.remove_leftovers(self.folder)
-            self._final = self._survey()
-            if not files.meta_path(self.folder).exists():
-                files.write_meta(self.folder)
-        except OSError as error:
-            self.close()
-            raise DoptError(
-                f"cannot write in {folder}: {error.strerror}; choose another folder"
-            ) from error
+            files.remove_leftovers(self._place)
+            self._adopt()
+            self._survey()
+            if files.META not in self._place.entries():
+                files.write_meta(self._place)
         except BaseException:
             self.close()
             raise
@@ -65,12 +61,12 @@ class Store:
     def close(self) -> None:
         """Lets another process write here."""
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None
 
     def finished(self) -> set[str]:
         """The runs that need not run again: all but the interrupted and the failed."""
-        return set().union(*self._final.values())
+        return self._merged_final.union(*self._final.values())
 
     def write(
         self, batch_id: str, runs: Sequence[Mapping[str, Any]], traces: Mapping[str, Any]
@@ -93,7 +89,9 @@ class Store:
                 "'-', '_' and '.', and not '.' first"
             )
         tables = batch_tables(runs, traces)
-        files.write_tables(files.shard_paths(self.folder, batch_id), tables)
+        if batch_id in self._merged:
+            self._survey(trusting=False)
+        files.write_batch(self._place, batch_id, tables)
         self._final[batch_id] = _final(tables.runs)
 
     def merge(self) -> None:
@@ -105,57 +103,55 @@ class Store:
             DoptError: the disk refuses; the shards are intact.
         """
         self._check_open()
-        batches = {}
-        for batch_id in list(self._final):
-            try:
-                batches[batch_id] = files.read_tables(files.shard_paths(self.folder, batch_id))
-            except files.DamagedFileError as damage:
-                self._set_aside(batch_id, damage)
-                del self._final[batch_id]
-        if batches:
-            files.write_tables(files.merged_paths(self.folder), combine(batches))
-            files.write_meta(self.folder, **{files.MERGED: files.shards_digest(self.folder)})
+        damaged: set[str] = set()
 
-    def _survey(self) -> dict[str, set[str]]:
-        """The final runs of each batch."""
-        final = {}
-        for batch_id in files.batch_ids(self.folder):
-            runs, traces = files.shard_paths(self.folder, batch_id)
-            try:
-                files.check_footer(traces)
-                final[batch_id] = _final(files.read_runs(runs))
-            except files.DamagedFileError as damage:
-                self._set_aside(batch_id, damage)
-        return final
+        def set_aside(batch_id: str, damage: files.DamagedFileError) -> None:
+            self._set_aside(batch_id, damage)
+            damaged.add(batch_id)
 
-    def _set_aside(self, batch_id: str, damage: Exception) -> None:
+        inventory = files.take_inventory(self._place)
+        tables = gather(self._place, inventory, set_aside)
+        shards = {i: mark for i, mark in inventory.shards.items() if i not in damaged}
+        if shards != inventory.merged and shards and tables is not None:
+            files.write_merged(self._place, tables, shards)
+        if damaged:
+            self._survey()
+
+    def _adopt(self) -> None:
+        """Of a copy of the merged files alone makes a shard, so that its runs count and stay."""
+        inventory = files.take_inventory(self._place)
+        if inventory.merged is not None and not inventory.shards:
+            files.write_batch(self._place, "merged", files.read_merged(self._place))
+
+    def _survey(self, trusting: bool = True) -> None:
+        """Learns which runs are final, by batch; of all batches that are merged at once."""
+        inventory = files.take_inventory(self._place)
+        self._merged: set[str] = set()
+        self._merged_final: set[str] = set()
+        if trusting and inventory.base:
+            try:
+                self._merged_final = _final(files.read_statuses(self._place))
+                self._merged = set(inventory.base)
+            except files.DamagedFileError as damage:
+                log.warning("%s; the shards are read instead", damage)
+        statuses = read_all(
+            lambda batch_id: files.check_batch(self._place, batch_id),
+            inventory.shards.keys() - self._merged,
+            self._set_aside,
+        )
+        self._final = {batch_id: _final(runs) for batch_id, runs in statuses.items()}
+
+    def _set_aside(self, batch_id: str, damage: files.DamagedFileError) -> None:
         log.warning("%s; its batch is renamed to *.corrupt and its runs will run again", damage)
-        files.set_aside(self.folder, batch_id)
+        files.set_aside(self._place, batch_id)
 
     def _check_open(self) -> None:
         if self._lock is None:
             raise DoptError(f"the store of {self.folder} is closed; open it again to write")
+        self._lock.check()
 
 
 def _final(runs: Any) -> set[str]:
     columns = runs.select(["run_id", "status"]).to_pydict()
     pairs = zip(columns["run_id"], columns["status"], strict=True)
     return {run for run, status in pairs if Status(status).is_final}
-
-
-def _lock(folder: Path) -> int:
-    """The open lock file; the system frees it when the process dies, however it dies."""
-    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(lock, 20).decode(errors="replace") or "(unknown)"
-        os.close(lock)
-        raise DoptError(
-            f"process {holder} is writing to {folder}; "
-            "wait for it, stop it, or choose another folder"
-        ) from None
-    with suppress(OSError):  # on a full disk the lock holds all the same, only without its name
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
-    return lock

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -11,6 +12,8 @@ from dopt.errors import ConfigurationError
 from dopt.results.files import Tables
 from dopt.results.schema import NULLABLE, PHASES, Status, runs_schema, traces_schema
 
+
+IntArray = npt.NDArray[np.integer]
 
 READING_ORDER = (
     *("study", "regime", "problem", "cluster", "method", "variant", "compressor"),
@@ -49,36 +52,47 @@ def batch_tables(runs: Sequence[Mapping[str, Any]], traces: Mapping[str, Any]) -
 def combine(batches: Mapping[str, Tables]) -> Tables:
     """All batches in one, sorted: the result does not depend on how runs were batched.
 
-    A run that stands in several batches is taken, with its traces, from the first where it is
-    final, else from the first.
+    Runs are in the reading order, and traces in that of their runs, whose names are the categories
+    of `run_id`. A run that stands in several batches is taken, with its traces, from the first
+    where it is final, else from the first.
     """
-    home: dict[str, tuple[bool, str]] = {}
-    for batch_id in sorted(batches):
-        columns = batches[batch_id].runs.select(["run_id", "status"]).to_pydict()
-        for run, status in zip(columns["run_id"], columns["status"], strict=True):
-            final = Status(status).is_final
-            if run not in home or final > home[run][0]:
-                home[run] = (final, batch_id)
-    order = pa.array(sorted(home), pa.string())
-    runs = [runs_schema().empty_table()]
-    traces = [_ranked(traces_schema().empty_table(), order)]
-    for batch_id, batch in batches.items():
-        here = pa.array([run for run in home if home[run][1] == batch_id], pa.string())
-        runs.append(batch.runs.filter(pc.is_in(batch.runs["run_id"], here)))
-        ranked = _ranked(batch.traces, order)
-        traces.append(ranked.filter(pc.is_in(ranked["rank"], pc.index_in(here, order))))
-    by_rank = pa.concat_tables(traces).sort_by([("rank", "ascending"), ("record", "ascending")])
-    names = pa.DictionaryArray.from_arrays(by_rank["rank"].combine_chunks(), order)
-    return Tables(
-        pa.concat_tables(runs).sort_by([(name, "ascending") for name in READING_ORDER]),
-        by_rank.drop_columns("rank").add_column(0, traces_schema().field("run_id"), names),
-    )
+    ids = sorted(batches)
+    of_run = np.repeat(np.arange(len(ids)), [len(batches[i].runs) for i in ids])
+    of_record = np.repeat(np.arange(len(ids)), [len(batches[i].traces) for i in ids])
+    runs = pa.concat_tables([runs_schema().empty_table(), *(batches[i].runs for i in ids)])
+    kept = _kept(runs, of_run)
+    runs, of_run = runs.take(pa.array(kept)), of_run[kept]
+    order = pc.sort_indices(runs, [(name, "ascending") for name in READING_ORDER])
+    runs, of_run = runs.take(order).combine_chunks(), of_run[order.to_numpy()]
+
+    traces = pa.concat_tables([traces_schema().empty_table(), *(batches[i].traces for i in ids)])
+    names = runs["run_id"].combine_chunks()
+    rank = _ranks(traces["run_id"], names)
+    mine = (rank >= 0) & (of_run[rank] == of_record) if len(of_run) else np.zeros(0, bool)
+    rows = np.flatnonzero(mine)
+    rows = rows[np.lexsort((traces["record"].to_numpy()[rows], rank[rows]))]
+    sorted_traces = traces.drop_columns("run_id").take(pa.array(rows)).combine_chunks()
+    column = pa.DictionaryArray.from_arrays(pa.array(rank[rows], pa.int32()), names)
+    return Tables(runs, sorted_traces.add_column(0, traces_schema().field("run_id"), column))
 
 
-def _ranked(traces: pa.Table, order: pa.Array) -> pa.Table:
-    """`traces` with the place of its run in `order` for its name: integers sort fast."""
-    rank = pc.index_in(traces["run_id"].cast(pa.string()), order)
-    return traces.drop_columns("run_id").append_column("rank", rank)
+def _kept(runs: pa.Table, batch: IntArray) -> IntArray:
+    """Of each run the row that counts; the rows of batches stand in the order of their names."""
+    _, run = np.unique(runs["run_id"].to_numpy(), return_inverse=True)
+    final = pc.is_in(runs["status"], pa.array([s for s in Status if s.is_final])).to_numpy()
+    order = np.lexsort((batch, ~final, run))
+    first = np.ones(len(order), bool)
+    first[1:] = run[order][1:] != run[order][:-1]
+    return order[first]
+
+
+def _ranks(column: pa.ChunkedArray, names: pa.Array) -> IntArray:
+    """The place in `names` of every value, -1 where it has none."""
+    found = [np.zeros(0, np.int64)]
+    for chunk in column.chunks:
+        places = pc.fill_null(pc.index_in(chunk.dictionary, names), -1).to_numpy()
+        found.append(places[chunk.indices.to_numpy()])
+    return np.concatenate(found)
 
 
 def _check_names(what: str, found: Any, schema: pa.Schema) -> None:

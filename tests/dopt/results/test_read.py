@@ -9,7 +9,7 @@ import pytest
 
 from dopt.errors import DataError, SchemaError
 from dopt.results.read import load
-from dopt.results.schema import SCHEMA_VERSION, SINCE
+from dopt.results.schema import MERGED_COLUMNS, SCHEMA_VERSION
 from dopt.results.store import Store
 
 
@@ -56,7 +56,7 @@ def test_merged_files_serve_without_a_look_at_the_shards(study, monkeypatch):
     def refuse(*_):
         raise AssertionError("the shards were read")
 
-    monkeypatch.setattr("dopt.results.read.combine", refuse)
+    monkeypatch.setattr("dopt.results.gather.combine", refuse)
     assert len(load(study)[0]) == 3
 
 
@@ -87,24 +87,34 @@ def test_a_folder_without_results_is_a_sentence(tmp_path):
             load(folder)
 
 
-def older(path):
-    """Rewrites a parquet file as version 1 of the schema had it."""
+NEWER = {1: ("theory_step_size", "factor", "accuracy"), 2: ()}
+"""Columns of shards that a version did not have."""
+
+
+def older(path, version):
+    """Rewrites a parquet file as an older version had it."""
     table = pq.read_table(path)
-    newer = [name for name in SINCE if name in table.column_names]
-    metadata = {"schema_version": "1"}
-    pq.write_table(table.drop_columns(newer).replace_schema_metadata(metadata), path)
+    newer = [*NEWER[version], *(MERGED_COLUMNS if path.name == "traces.parquet" else ())]
+    table = table.drop_columns([name for name in newer if name in table.column_names])
+    pq.write_table(table.replace_schema_metadata({"schema_version": str(version)}), path)
 
 
-def test_a_folder_of_version_1_is_read_and_continued(study, make_runs, make_traces):
-    """Step sizes were their own factors; there was no theory, and no accuracy."""
-    now = load(study)
-    for path in study.rglob("*.parquet"):
-        older(path)
-    (study / "meta.json").write_text('{"schema_version": 1}')
+@pytest.mark.parametrize("shards", [True, False], ids=["whole", "merged files alone"])
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_folder_is_read_and_continued(study, make_runs, make_traces, version, shards):
+    """In version 1 step sizes were their own factors; there was no theory, and no accuracy."""
     runs, traces = load(study)
-    expected = now[0].assign(theory_step_size=math.nan, factor=now[0]["step_size"])
-    pd.testing.assert_frame_equal(runs, expected, check_exact=True)
-    pd.testing.assert_frame_equal(traces, now[1].assign(accuracy=math.nan), check_exact=True)
+    for path in study.rglob("*.parquet"):
+        older(path, version)
+    (study / "meta.json").write_text(
+        json.dumps({"schema_version": version, "merged": "a digest of the shards"})
+    )
+    if not shards:
+        shutil.rmtree(study / "shards")
+    if version == 1:
+        runs = runs.assign(theory_step_size=math.nan, factor=runs["step_size"])
+        traces = traces.assign(accuracy=math.nan)
+    assert_same(load(study), (runs, traces))
     with Store(study) as store:
         assert store.finished() == set(runs["run_id"])
         rows = make_runs(7)

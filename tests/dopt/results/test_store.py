@@ -14,7 +14,7 @@ import pytest
 import dopt
 from dopt.errors import ConfigurationError, DoptError, SchemaError
 from dopt.results import Status
-from dopt.results.files import shard_paths
+from dopt.results.files import shard_names
 from dopt.results.read import load
 from dopt.results.store import Store
 
@@ -60,11 +60,14 @@ def test_pandas_opens_two_files_with_every_value(tmp_path, make_runs, make_trace
         {name: value for name, value in row.items() if name != "reason"} for row in rows
     ]
     assert runs["reason"].isna().all()
-    traces = pd.read_parquet(folder / "traces.parquet")
-    expected = pd.DataFrame(columns).sort_values(["run_id", "record"], ignore_index=True)
-    traces["run_id"] = traces["run_id"].astype(str)
-    expected["run_id"] = expected["run_id"].astype(str)
-    pd.testing.assert_frame_equal(traces, expected.astype({"record": "int32"}), check_exact=True)
+    traces = pd.read_parquet(folder / "traces.parquet").astype({"run_id": str})
+    order = pd.Categorical(columns["run_id"], categories=runs["run_id"])
+    expected = pd.DataFrame(columns | {"run_id": order})
+    expected = expected.sort_values(["run_id", "record"], ignore_index=True)
+    expected = expected.astype({"run_id": str, "record": "int32"})
+    groups = ["regime", "method", "phase"]
+    pd.testing.assert_frame_equal(traces.drop(columns=groups), expected, check_exact=True)
+    assert traces[groups].drop_duplicates().values.tolist() == [["high", "rennala", "report"]]
 
 
 def test_every_file_says_its_schema_version(tmp_path, put):
@@ -72,8 +75,8 @@ def test_every_file_says_its_schema_version(tmp_path, put):
         put(store, "b", 1)
         store.merge()
     for path in tmp_path.rglob("*.parquet"):
-        assert pq.read_schema(path).metadata[b"schema_version"] == b"2"
-    assert json.loads((tmp_path / "meta.json").read_text())["schema_version"] == 2
+        assert pq.read_schema(path).metadata[b"schema_version"] == b"3"
+    assert json.loads((tmp_path / "meta.json").read_text())["schema_version"] == 3
 
 
 def test_a_resumed_study_knows_what_is_finished(tmp_path, put):
@@ -214,7 +217,7 @@ def test_a_damaged_shard_counts_as_missing(tmp_path, put, caplog, harm, table):
     with Store(tmp_path) as store:
         good = put(store, "good", 1)
         bad = put(store, "bad", 2)
-    path = shard_paths(tmp_path, "bad")[table]
+    path = tmp_path / shard_names("bad")[table]
     harm(path)
     lists_batch = harm is not remove or table == 1
     with caplog.at_level(logging.WARNING):
@@ -237,11 +240,11 @@ def test_a_damaged_shard_counts_as_missing(tmp_path, put, caplog, harm, table):
 def test_a_newer_folder_is_refused_untouched(tmp_path, put):
     with Store(tmp_path) as store:
         put(store, "a", 1)
-    (tmp_path / "meta.json").write_text('{"schema_version": 3}')
+    (tmp_path / "meta.json").write_text('{"schema_version": 4}')
     (tmp_path / "shards" / "b.runs.parquet.tmp").write_bytes(b"half")
     before = listing(tmp_path)
     for use in (Store, load):
-        with pytest.raises(SchemaError, match=r"has schema version 3, .* up to 2: update"):
+        with pytest.raises(SchemaError, match=r"has schema version 4, .* up to 3: update"):
             use(tmp_path)
     assert listing(tmp_path) == before
 
@@ -250,9 +253,9 @@ def test_a_newer_shard_is_refused_untouched(tmp_path, put):
     with Store(tmp_path) as store:
         put(store, "a", 1)
     (tmp_path / "meta.json").unlink()
-    path = shard_paths(tmp_path, "a")[0]
+    path = tmp_path / shard_names("a")[0]
     table = pq.read_table(path)
-    pq.write_table(table.replace_schema_metadata({"schema_version": "3"}), path)
+    pq.write_table(table.replace_schema_metadata({"schema_version": "4"}), path)
     before = listing(tmp_path)
     for use in (Store, load):
         with pytest.raises(SchemaError, match="update the package"):

@@ -102,7 +102,10 @@ def test_combined_tables_are_sorted(make_runs, make_traces):
     assert tables.runs["method"].to_pylist() == ["a", "a", "b", "b"]
     assert tables.runs["step_size"].to_pylist() == [2.0**-k for k in (3, 1, 4, 2)]
     places = list(zip(*(tables.traces[c].to_pylist() for c in ("run_id", "record")), strict=True))
-    assert places == sorted(itertools.product([row["run_id"] for row in rows], range(3)))
+    assert places == list(itertools.product(tables.runs["run_id"].to_pylist(), range(3)))
+    assert tables.traces["run_id"].chunk(0).dictionary.to_pylist() == [
+        row["run_id"] for row in (rows[2], rows[3], rows[0], rows[1])
+    ]
 
 
 def test_a_repeated_run_is_taken_once_from_its_first_final_batch(make_runs, make_traces):
