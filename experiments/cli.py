@@ -145,9 +145,13 @@ def _run(command: Command) -> int:
         if isinstance(command, Sweep):
             commands.sweep(command.study)
         elif isinstance(command, Live):
-            live_runs.live(command.study)
+            from experiments.live_runs import live
+
+            live(command.study)
         elif isinstance(command, MeasureCluster):
-            measured.measure(command.study)
+            from experiments.measured import measure
+
+            measure(command.study)
         elif isinstance(command, Plot):
             _plot(command)
         elif isinstance(command, Check):

@@ -23,7 +23,7 @@ from experiments import check_compressors, compressor_pictures, kimad_rounds, qu
 from experiments.benchmarks import compressors as compressors_benchmark
 from experiments.benchmarks import simulator
 from experiments.builders import study_of
-from experiments.executors import InProcess, OnRay
+from experiments.executors import OnRay
 from experiments.figures import draw
 from experiments.kimad_figures import draw_bandwidth, draw_rounds
 from experiments.kimad_layers_figure import draw_layers
@@ -46,6 +46,7 @@ KIMAD_FIGURES: dict[str, tuple[Callable[[Path], list[Path]], ...]] = {
     "layers.parquet": (draw_layers,),
 }
 """What is drawn of each of the tables beside those of runs."""
+
 
 def sweep(given: SweepOptions) -> None:
     """Builds the study, runs what is missing, draws and prints."""
@@ -73,11 +74,11 @@ def run(study: Study, given: SweepOptions) -> None:
         progress(given.quiet) as on_advance,
     ):
         if given.ray is None:
-            Runner(study, store, InProcess(study), on_advance, stopping).run()
+            Runner(study, store, on_advance, stopping).run()
             return
-        need = Need(given.task_cpus, given.task_gpus)
+        need = Need(given.task_cpus, given.task_gpus, given.task_threads)
         with session(given.ray):
-            Runner(study, store, OnRay(study, need), on_advance, stopping).run()
+            Runner(study, store, on_advance, stopping, OnRay(study, need)).run()
 
 
 def plot(folder: Path) -> None:

@@ -38,9 +38,12 @@ class SweepOptions(Options[Settings], Generic[Settings]):
     """How a study is run."""
 
     task_cpus: float = 1.0
-    """With --ray: processors of a task; a task computes with as many threads."""
+    """With --ray: processors that a task takes up on its node."""
     task_gpus: float = 0.0
-    """With --ray: GPUs of a task, or the share of one."""
+    """With --ray: GPUs of a task, or the share of one; with 0, tasks compute on processors."""
+    task_threads: int | None = None
+    """With --ray: threads of a task; by default as many as this process would use, so that numbers
+    are the same bit for bit. With 1, large clusters are faster, and sums round otherwise."""
     settings: Annotated[Settings, tyro.conf.arg(name="")] = tyro.MISSING
 
 

@@ -140,6 +140,11 @@ class Batch(NamedTuple):
     seeds: tuple[int, ...]
 
     @property
+    def title(self) -> str:
+        """Its parts by name, as progress and warnings show them."""
+        return f"{self.regime.name}: {self.label} ({self.variant.name}), {self.phase}"
+
+    @property
     def step_sizes(self) -> tuple[float, ...]:
         """Factors of theory's step size, or the factors themselves where theory gives none."""
         return tuple((self.variant.theory or 1.0) * factor for factor in self.factors)

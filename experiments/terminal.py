@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -71,14 +72,27 @@ def progress(quiet: bool) -> Iterator[Callable[[Advance], None]]:
 
 
 def _lines() -> Callable[[Advance], None]:
-    """Progress for a log file: one line when a batch begins."""
-    last = -1
+    """Progress for a log file: one line when a batch begins, or several were finished elsewhere."""
+    last, first, begun = -1, 0, time.monotonic()
 
     def on_advance(advance: Advance) -> None:
-        nonlocal last
-        if advance.done != last:
-            last = advance.done
-            line = f"[{advance.done + 1}/{advance.batches}] {advance.what}"
-            err.print(line, soft_wrap=True)
+        nonlocal last, first
+        if advance.done == last:
+            return
+        if last < 0:
+            first = advance.done
+        last = advance.done
+        line = f"[{advance.done + 1}/{advance.batches}] {advance.what}"
+        if last > first:
+            each = (time.monotonic() - begun) / (last - first)
+            line += f", {_duration(each * (advance.batches - last))} left"
+        err.print(line, soft_wrap=True)
 
     return on_advance
+
+
+def _duration(seconds: float) -> str:
+    """About how long: `40 s`, `12 min`, `3.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

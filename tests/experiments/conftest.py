@@ -11,6 +11,7 @@ from dopt.problems import GaussianNoise, TridiagonalQuadratic
 from dopt.results.read import load
 from dopt.results.store import Store
 from experiments import cli
+from experiments.executors import InProcess
 from experiments.runner import Runner
 from experiments.study import Entry, Limits, Regime, Study, Variant
 from simulators.cluster import Cluster
@@ -80,12 +81,12 @@ def tiny():
 def run_study():
     """Runs what is missing of a study in a folder, and reads the tables of the folder."""
 
-    def run(study, folder, *, stopping=lambda: False, known=None):
+    def run(study, folder, *, stopping=lambda: False, known=None, executor=None):
+        if executor is None:
+            executor = InProcess(study)
+            executor.computing.known = {} if known is None else known
         with Store(folder) as store:
-            runner = Runner(study, store, lambda advance: None, stopping)
-            if known is not None:
-                runner.known = known
-            runner.run()
+            Runner(study, store, lambda advance: None, stopping, executor).run()
         return load(folder)
 
     return run

@@ -17,8 +17,9 @@ from dopt.replay import record_steps, replay
 from dopt.results import Status, run_id
 from dopt.results.read import load
 from dopt.results.store import Store
-from experiments import runner
-from experiments.runner import Runner, same_order, stretched
+from experiments import computing
+from experiments.computing import same_order, stretched
+from experiments.runner import Runner
 from experiments.study import Entry, Limits, Variant, schedule_of
 from experiments.tuned import best
 from simulators import timeline
@@ -44,7 +45,7 @@ def counted(patch, function=replay):
         seeds.append(options["seeds"])
         return function(*args, **options)
 
-    patch.setattr(runner, "replay", counting)
+    patch.setattr(computing, "replay", counting)
     return seeds
 
 
@@ -81,7 +82,7 @@ def test_every_run_says_what_it_is(finished, tiny):
         assert row["run_id"] == run_id(config)
         same_columns = "study regime method variant phase step_size factor timeline_seed data_seed"
         assert all(row[name] == config[name] for name in same_columns.split())
-        assert json.loads(row["versions"]).keys() == {"dopt", "jax", "numpy", "python"}
+        assert json.loads(row["versions"]).keys() == {"dopt", "jax", "numpy", "python", "threads"}
         assert (row["seconds"] > 0, row["peak_memory"] > 2**25) == (True, True)
         assert (row["device"], row["problem"]) == (jax.devices()[0].device_kind, "tiny")
     reports = runs[runs["phase"] == "report"]
@@ -154,7 +155,7 @@ def test_running_again_computes_nothing_and_changes_nothing(folder, tiny, run_st
 
     names = ["runs.parquet", "traces.parquet", *(folder / "shards").iterdir()]
     before = [(folder / name).read_bytes() for name in names]
-    monkeypatch.setattr(runner, "replay", never)
+    monkeypatch.setattr(computing, "replay", never)
     run_study(tiny(), folder)
     assert [(folder / name).read_bytes() for name in names] == before
 
@@ -356,7 +357,7 @@ def test_a_batch_that_fails_says_why_and_is_tried_again(
         return replay(problem, method, *args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "replay", refuses)
+        patch.setattr(computing, "replay", refuses)
         runs, _ = run_study(tiny(), tmp_path)
     failed = runs[runs["method"] == "Minibatch SGD"]
     assert set(failed["status"]) == {Status.FAILED}
@@ -388,7 +389,7 @@ def test_an_unexpected_error_is_not_hidden_and_earlier_batches_are_kept(
         return replay(*args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "replay", breaks)
+        patch.setattr(computing, "replay", breaks)
         with pytest.raises(ZeroDivisionError, match="a bug"):
             run_study(tiny(), tmp_path)
     assert (tmp_path / "runs.parquet").exists()
