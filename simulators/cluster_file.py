@@ -10,6 +10,7 @@ rows for people; it is not kept. Comments stand above the header; one may give t
 
 import csv
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -44,21 +45,43 @@ def read_cluster(path: str | os.PathLike[str]) -> Cluster:
         raise DataError(f"{path}: {error}") from None
 
 
-def write_cluster(path: str | os.PathLike[str], cluster: Cluster) -> None:
+def write_cluster(
+    path: str | os.PathLike[str],
+    cluster: Cluster,
+    *,
+    workers: Sequence[str] = (),
+    comments: Sequence[str] = (),
+) -> None:
     """Writes the times of `cluster` as a CSV file that `read_cluster` gives back bit for bit.
 
+    Args:
+        path: of the file.
+        cluster: whose times are written.
+        workers: a label of each row for people.
+        comments: lines above the table.
+
     Raises:
+        ConfigurationError: a comment that would be read as the unit, or labels that are no row each.
         DataError: the file cannot be written.
     """
     import pyarrow as pa
     import pyarrow.csv
 
     path = Path(path)
+    lines = [f"# {line}" for comment in comments for line in comment.splitlines()]
+    if any(_given(line)[0] == "unit" for line in lines):
+        raise ConfigurationError("a comment says `unit:`, and would be read as the cluster's unit")
+    if workers and len(workers) != cluster.n:
+        raise ConfigurationError(
+            f"{len(workers)} labels for {cluster.n} workers; give one each, or none"
+        )
     columns = [name for name in TIMES if name in REQUIRED or getattr(cluster, name).any()]
-    table = pa.table({name: getattr(cluster, name) for name in columns})
+    labels = {"worker": pa.array(workers, pa.string())} if workers else {}
+    table = pa.table(labels | {name: getattr(cluster, name) for name in columns})
+    header = [*lines, f"# unit: {cluster.unit}", ",".join(table.column_names), ""]
     try:
         with path.open("wb") as file:
-            file.write(f"# unit: {cluster.unit}\n{','.join(columns)}\n".encode())
+            file.write("\n".join(header).encode())
             pyarrow.csv.write_csv(table, file, pyarrow.csv.WriteOptions(include_header=False))
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
@@ -70,9 +93,9 @@ def _header(path: Path, file: TextIO) -> tuple[str, list[str], int]:
     for number, line in enumerate(file, start=1):
         text = line.strip()
         if text.startswith("#"):
-            key, colon, value = text.lstrip("# ").partition(":")
-            if colon and key.strip() == "unit":
-                unit = value.strip()
+            key, value = _given(text)
+            if key == "unit":
+                unit = value
                 if unit not in ("coordinate", "bit"):
                     raise DataError(
                         f"{path}, line {number}: unit {unit!r}; it must be 'coordinate' or 'bit'"
@@ -82,6 +105,12 @@ def _header(path: Path, file: TextIO) -> tuple[str, list[str], int]:
             _check_columns(f"{path}, line {number}", columns)
             return unit, columns, number
     raise DataError(f"{path}: the file is empty; the first line names the columns, h,uplink")
+
+
+def _given(comment: str) -> tuple[str | None, str]:
+    """What a comment such as `# unit: bit` gives, and its value."""
+    key, colon, value = comment.lstrip("# ").partition(":")
+    return (key.strip(), value.strip()) if colon else (None, "")
 
 
 def _check_columns(place: str, columns: list[str]) -> None:

@@ -1,3 +1,4 @@
+import csv
 import os
 import re
 
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dopt.errors import DataError
+from dopt.errors import ConfigurationError, DataError
 from simulators.cluster import TIMES, Cluster
 from simulators.cluster_file import read_cluster, write_cluster
 
@@ -46,6 +47,28 @@ def test_columns_of_zeros_are_left_out(tmp_path):
     path = tmp_path / "cluster.csv"
     write_cluster(path, Cluster([1.0, np.inf], 0.0, latency=0.5))
     assert path.read_text() == "# unit: coordinate\nh,uplink,latency\n1,0,0.5\ninf,0,0.5\n"
+
+
+def test_labels_and_comments_are_for_people(tmp_path):
+    path = tmp_path / "cluster.csv"
+    cluster = Cluster([1.0, 2.0], 0.5, unit="bit")
+    labels = ['10.0.0.2 0, "the, slow one"', "10.0.0.3 0"]
+    write_cluster(path, cluster, workers=labels, comments=["measured: today\nat noon", "h: 1"])
+    assert_same(read_cluster(path), cluster)
+    lines = path.read_text().splitlines()
+    assert lines[:5] == [
+        "# measured: today",
+        "# at noon",
+        "# h: 1",
+        "# unit: bit",
+        "worker,h,uplink",
+    ]
+    assert [row[0] for row in csv.reader(lines[5:])] == labels
+    with pytest.raises(ConfigurationError, match="a comment says `unit:`"):
+        write_cluster(path, cluster, comments=["unit : coordinate"])
+    with pytest.raises(ConfigurationError, match="1 labels for 2 workers"):
+        write_cluster(path, cluster, workers=["a"])
+    assert_same(read_cluster(path), cluster)
 
 
 def test_every_spelling_of_a_table(read):
