@@ -109,8 +109,7 @@ def _spreads(found: Measured) -> list[str]:
     lines = []
     for worker, of in zip(found.workers, found.lines, strict=True):
         parts = [f"h quartiles {_range(_quartiles(found, worker, 'gradient'))} s"]
-        for way, name in (("up", "uplink"), ("down", "downlink")):
-            line = of[way]
+        for name, line in (("uplink", of["up"]), ("downlink", of["down"])):
             within = f"95 % interval {_range((line.low, line.high))} s/bit"
             parts.append(f"{name} {'at most, ' if line.bound else ''}{within}")
         half = [seconds / 2 for seconds in _quartiles(found, worker, *WAYS)]

@@ -74,9 +74,12 @@ class MeasureOptions(Options[Settings], Generic[Settings]):
     out: Path = Path("cluster.csv")
     """The cluster file; all measurements go beside it, as cluster.parquet."""
     workers_per_node: int = 1
-    """Workers on each node, measured while all of them work."""
+    """Workers on each node, of one thread each; gradients are timed while all of them work."""
+    worker_gpus: float = 0.0
+    """GPUs of a worker, or the share of one; with 0, workers compute on processors."""
     seconds: float = 5.0
-    """Real seconds for the gradients of each worker, and as many for its messages."""
+    """Real seconds for the gradients, which all workers compute at once, and as many for the
+    messages of each worker, one after another."""
     settings: Annotated[Settings, tyro.conf.arg(name="")] = tyro.MISSING
 
 
@@ -116,9 +119,12 @@ class Live:
 class MeasureCluster:
     """Measure the cluster that Ray runs on, and write it as a file that every study reads.
 
-    Seconds a gradient of the study's own problem, and seconds a bit and a message up and down, of
-    each node, by real gradients and real transfers. `dopt sweep STUDY --cluster FILE` then answers
-    for that very cluster. The file has the medians; every measurement is kept beside it.
+    Seconds a gradient of the study's first problem, and seconds a bit and a message up and down, of
+    workers on each node, by real gradients and real transfers between this process and them: what
+    Ray needs is in them, and on the node of this process memory takes the place of a network.
+    `dopt sweep STUDY --cluster FILE` then answers for that very cluster. The file has the medians,
+    and their spreads as comments; every measurement is kept beside it. Without --ray HOST:PORT it
+    is this machine that is measured. A worker that does not answer is left out and named.
     """
 
     study: Any

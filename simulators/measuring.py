@@ -330,7 +330,7 @@ def _found(
     frame["worker"] = frame["worker"].map(dict(enumerate(crew.workers)))
     up, down = ([line[way].per_bit for line in lines] for way in ("up", "down"))
     return Measured(
-        Cluster(*(_rounded(each) for each in (h, up, down, latency)), unit="bit"),
+        Cluster(_rounded(h), _rounded(up), _rounded(down), _rounded(latency), "bit"),
         tuple(crew.workers[k] for k in crew.alive),
         tuple(lines),
         frame,
