@@ -297,5 +297,5 @@ def _write_groups(tables: Tables, file: BinaryIO) -> None:
             columns = {name: group[name] for name in traces_schema().names}
             columns["run_id"] = ids.cast(pa.string()).dictionary_encode()
             for name, values in zip(MERGED_COLUMNS, names, strict=True):
-                columns[name] = pc.take(values, ids.indices).dictionary_encode()
+                columns[name] = pc.take(values, ids.indices)
             writer.write_table(pa.table([columns[name] for name in schema.names], schema=schema))

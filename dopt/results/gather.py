@@ -64,3 +64,8 @@ def read_all(read: Callable[[str], T], batch_ids: Iterable[str], damaged: Damage
             except DamagedFileError as damage:
                 damaged(batch_id, damage)
     return found
+
+
+def leave_out(batch_id: str, damage: DamagedFileError) -> None:
+    """What a reader does about a damaged batch."""
+    log.warning("%s; its batch is left out", damage)

@@ -1,16 +1,11 @@
 """The reader of a results folder: both tables as pandas data frames, without a lock."""
 
-import logging
-
 import pandas as pd
 
 from dopt.errors import DataError
-from dopt.results.files import DamagedFileError, take_inventory
-from dopt.results.gather import gather
+from dopt.results.files import take_inventory
+from dopt.results.gather import gather, leave_out
 from dopt.results.places import Folder, place_at
-
-
-log = logging.getLogger("dopt")
 
 
 def load(folder: Folder) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -32,11 +27,7 @@ def load(folder: Folder) -> tuple[pd.DataFrame, pd.DataFrame]:
         DoptError: they cannot be read.
     """
     place = place_at(folder)
-
-    def left_out(batch_id: str, damage: DamagedFileError) -> None:
-        log.warning("%s; its batch is left out", damage)
-
-    tables = gather(place, take_inventory(place), left_out)
+    tables = gather(place, take_inventory(place), leave_out)
     if tables is None:
         raise DataError(f"there are no results in {folder}; give the folder of a study that ran")
     return tables.runs.to_pandas(), tables.traces.to_pandas()

@@ -130,14 +130,14 @@ def traces_schema(version: int = SCHEMA_VERSION) -> Any:
 def merged_traces_schema(version: int = SCHEMA_VERSION) -> Any:
     """That of the merged traces: with columns of their runs, by which a reader skips others.
 
-    Rows are in the order of the runs, so a regime, or a method in it, is one stretch.
+    Rows are in the order of the runs, so a regime, or a method in it, is one stretch. These columns
+    are plain text: pyarrow skips no groups of rows by the statistics of categories.
     """
     import pyarrow as pa
 
-    name = pa.dictionary(pa.int32(), pa.string())
     there = [column for column in MERGED_COLUMNS if TRACES_SINCE[column] <= version]
     fields = list(traces_schema(version))
-    fields[1:1] = [pa.field(column, name, nullable=False) for column in there]
+    fields[1:1] = [pa.field(column, pa.string(), nullable=False) for column in there]
     return pa.schema(fields)
 
 

@@ -61,9 +61,9 @@ def combine(batches: Mapping[str, Tables]) -> Tables:
     of_record = np.repeat(np.arange(len(ids)), [len(batches[i].traces) for i in ids])
     runs = pa.concat_tables([runs_schema().empty_table(), *(batches[i].runs for i in ids)])
     kept = _kept(runs, of_run)
-    runs, of_run = runs.take(pa.array(kept)), of_run[kept]
+    runs, of_run = runs.combine_chunks().take(pa.array(kept)), of_run[kept]
     order = pc.sort_indices(runs, [(name, "ascending") for name in READING_ORDER])
-    runs, of_run = runs.take(order).combine_chunks(), of_run[order.to_numpy()]
+    runs, of_run = runs.take(order), of_run[order.to_numpy()]
 
     traces = pa.concat_tables([traces_schema().empty_table(), *(batches[i].traces for i in ids)])
     names = runs["run_id"].combine_chunks()
@@ -71,7 +71,7 @@ def combine(batches: Mapping[str, Tables]) -> Tables:
     mine = (rank >= 0) & (of_run[rank] == of_record) if len(of_run) else np.zeros(0, bool)
     rows = np.flatnonzero(mine)
     rows = rows[np.lexsort((traces["record"].to_numpy()[rows], rank[rows]))]
-    sorted_traces = traces.drop_columns("run_id").take(pa.array(rows)).combine_chunks()
+    sorted_traces = traces.drop_columns("run_id").combine_chunks().take(pa.array(rows))
     column = pa.DictionaryArray.from_arrays(pa.array(rank[rows], pa.int32()), names)
     return Tables(runs, sorted_traces.add_column(0, traces_schema().field("run_id"), column))
 
@@ -88,10 +88,12 @@ def _kept(runs: pa.Table, batch: IntArray) -> IntArray:
 
 def _ranks(column: pa.ChunkedArray, names: pa.Array) -> IntArray:
     """The place in `names` of every value, -1 where it has none."""
-    found = [np.zeros(0, np.int64)]
+    dictionaries = pa.chunked_array([chunk.dictionary for chunk in column.chunks], pa.string())
+    places = pc.fill_null(pc.index_in(dictionaries, names), -1).to_numpy()
+    found, start = [np.zeros(0, np.int64)], 0
     for chunk in column.chunks:
-        places = pc.fill_null(pc.index_in(chunk.dictionary, names), -1).to_numpy()
-        found.append(places[chunk.indices.to_numpy()])
+        found.append(places[start + chunk.indices.to_numpy()])
+        start += len(chunk.dictionary)
     return np.concatenate(found)
 
 

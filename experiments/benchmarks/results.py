@@ -5,7 +5,7 @@ process of its own, as a user would: opens the folder for writing (as a sweep th
 does), merges it, loads it, and reads its files with pandas alone. On an address it measures that
 object store.
 
-    python -m experiments.benchmarks.results [--batches 1000] [--runs 100] [--records 20] [--out OUT]
+    python -m experiments.benchmarks.results [--batches 1000] [--runs 100] [--records 20] [--out X]
 """
 
 import argparse
