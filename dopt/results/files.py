@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -277,12 +277,12 @@ def _check_version(version: Any, path: str) -> None:
     )
 
 
-def _write_parquet(table: pa.Table, file: BinaryIO, rows: int | None = None) -> None:
+def _write_parquet(table: pa.Table, file: io.BufferedIOBase, rows: int | None = None) -> None:
     stamped = table.replace_schema_metadata({VERSION: str(SCHEMA_VERSION)})
     pq.write_table(stamped, file, row_group_size=rows, **FORMAT)
 
 
-def _write_groups(tables: Tables, file: BinaryIO) -> None:
+def _write_groups(tables: Tables, file: io.BufferedIOBase) -> None:
     """Traces with columns of their runs, by which a reader can skip groups of rows.
 
     Each group names only the runs it has; a dictionary of all would stand in every group.

@@ -7,7 +7,14 @@ from typing import TypeVar
 
 import pyarrow.compute as pc
 
-from dopt.results.files import DamagedFileError, Inventory, Tables, read_batch, read_merged
+from dopt.results.files import (
+    DamagedFileError,
+    Inventory,
+    Tables,
+    read_batch,
+    read_merged,
+    take_inventory,
+)
 from dopt.results.places import Place
 from dopt.results.tables import combine
 
@@ -36,6 +43,8 @@ def gather(place: Place, inventory: Inventory, damaged: Damaged) -> Tables | Non
     if inventory.merged is not None and (inventory.base or not inventory.shards):
         try:
             base = read_merged(place)
+            if take_inventory(place).merged != inventory.merged:
+                base = None  # they are being replaced, and may not belong together
         except DamagedFileError as damage:
             if not inventory.shards:
                 raise

@@ -7,8 +7,8 @@ import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 from dopt.errors import DoptError
 from dopt.results.places import Lock, Place, Write
@@ -49,7 +49,7 @@ class LocalPlace(Place):
         return found
 
     @contextmanager
-    def open(self, name: str) -> Iterator[BinaryIO]:
+    def open(self, name: str) -> Iterator[BufferedIOBase]:
         """See `Place`."""
         with _readable(self.where / name):
             file = (self.where / name).open("rb")

@@ -7,7 +7,6 @@ import io
 import posixpath
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import BinaryIO
 
 from dopt.errors import DoptError
 from dopt.results.leases import Lease
@@ -67,7 +66,7 @@ class ObjectPlace(Place):
         return {}
 
     @contextmanager
-    def open(self, name: str) -> Iterator[BinaryIO]:
+    def open(self, name: str) -> Iterator[io.BufferedIOBase]:
         """See `Place`; all of it is fetched at once."""
         with self._readable(name):
             content = self.system.cat_file(self._key(name))

@@ -9,8 +9,8 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from io import BufferedIOBase
 from pathlib import Path
-from typing import BinaryIO
 
 
 Folder = str | os.PathLike[str]
@@ -20,7 +20,7 @@ An address may be any that fsspec knows whose system puts a file whole or not at
 stores do; its package (s3fs for s3://, gcsfs for gs://) must be installed.
 """
 
-Write = Callable[[BinaryIO], object]
+Write = Callable[[BufferedIOBase], object]
 """Fills an open file."""
 
 
@@ -54,7 +54,7 @@ class Place(ABC):
         """The names of the files in a folder, each with what changes when it is written again."""
 
     @abstractmethod
-    def open(self, name: str) -> AbstractContextManager[BinaryIO]:
+    def open(self, name: str) -> AbstractContextManager[BufferedIOBase]:
         """A file to read, where one may seek."""
 
     @abstractmethod

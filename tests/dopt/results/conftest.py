@@ -1,7 +1,10 @@
+import uuid
+
 import numpy as np
 import pytest
 
 from dopt.results import Status, canonical_json, run_id
+from dopt.results.places import place_at
 
 
 def run_row(number, status=Status.FINISHED, **changes):
@@ -62,3 +65,38 @@ def make_runs():
 @pytest.fixture
 def make_traces():
     return trace_columns
+
+
+@pytest.fixture
+def put(make_runs, make_traces):
+    """Writes a batch of the runs with these numbers, and gives their names."""
+
+    def put(store, batch_id, *numbers, shift=0.0, **changes):
+        rows = make_runs(*numbers, **changes)
+        store.write(batch_id, rows, make_traces(rows, shift=shift))
+        return {row["run_id"] for row in rows}
+
+    return put
+
+
+@pytest.fixture
+def address():
+    """An address in memory of its own."""
+    import fsspec
+
+    name = uuid.uuid4().hex
+    yield f"memory://{name}/a study"
+    system = fsspec.filesystem("memory")
+    if system.exists(f"/{name}"):
+        system.rm(f"/{name}", recursive=True)
+
+
+@pytest.fixture(params=["local", "memory"])
+def folder(request, tmp_path):
+    """A results folder that is not there yet, on the disk and in an object store."""
+    return tmp_path / "a study" if request.param == "local" else request.getfixturevalue("address")
+
+
+@pytest.fixture
+def place(folder):
+    return place_at(folder)

@@ -1,13 +1,16 @@
 import json
 import logging
 import math
+import os
 import shutil
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from pyarrow.dataset import dataset, field
 
 from dopt.errors import DataError, SchemaError
+from dopt.results.files import read_batch
 from dopt.results.read import load
 from dopt.results.schema import MERGED_COLUMNS, SCHEMA_VERSION
 from dopt.results.store import Store
@@ -62,13 +65,108 @@ def test_merged_files_serve_without_a_look_at_the_shards(study, monkeypatch):
 
 def test_a_damaged_merged_file_falls_back_to_the_shards(study, caplog):
     merged = load(study)
-    (study / "traces.parquet").write_bytes(b"PAR1")
+    path = study / "traces.parquet"
+    data, stat = bytearray(path.read_bytes()), path.stat()
+    data[60] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # a disk that forgot a bit
     with caplog.at_level(logging.WARNING):
         assert_same(load(study), merged)
     assert "the shards are read instead" in caplog.text
+    path.write_bytes(b"PAR1")
+    assert_same(load(study), merged)
     shutil.rmtree(study / "shards")
     with pytest.raises(SchemaError, match=r"traces.parquet cannot be read"):
         load(study)
+
+
+def test_merged_files_serve_beside_later_shards(folder, put, monkeypatch):
+    """Of a folder that grew, only what came later is read from shards; the result is the same."""
+    with Store(folder) as store:
+        put(store, "b", 3, 1)
+        store.merge()
+        put(store, "a", 2)
+        read = []
+        whole = load(folder)
+        monkeypatch.setattr(
+            "dopt.results.gather.read_batch",
+            lambda place, batch_id: read.append(batch_id) or read_batch(place, batch_id),
+        )
+        assert_same(load(folder), whole)
+        assert read == ["a"]
+        store.merge()
+        assert read == ["a"] * 2
+        assert_same(load(folder), whole)
+        store.merge()
+        assert read == ["a"] * 2
+
+
+def test_a_run_that_comes_again_is_taken_as_if_nothing_had_been_merged(folder, put):
+    with Store(folder) as store:
+        put(store, "b", 3, 1, shift=1.0)
+        store.merge()
+        put(store, "a", 1)
+        store.merge()
+    runs, traces = load(folder)
+    numbers = dict(zip(runs["run_id"], runs["data_seed"], strict=True))
+    values = {
+        numbers[run]: rows.unique().tolist() for run, rows in traces.groupby("run_id")["value"]
+    }
+    assert values == {1: [1.0], 3: [4.0]}
+
+
+def test_a_batch_replaced_after_merging_leaves_no_old_run(folder, put):
+    with Store(folder) as store:
+        put(store, "a", 1, 2)
+        store.merge()
+    with Store(folder) as store:
+        new = put(store, "a", 2, shift=1.0)
+        assert store.finished() == new
+        assert set(load(folder)[0]["run_id"]) == new
+        store.merge()
+    assert set(load(folder)[0]["run_id"]) == new
+    assert load(folder)[1]["value"].unique().tolist() == [3.0]
+
+
+def test_a_kill_between_the_merged_files_and_their_list_counts_nothing_twice(
+    folder, put, monkeypatch
+):
+    with Store(folder) as store:
+        put(store, "a", 1)
+        store.merge()
+        put(store, "b", 2)
+
+        def killed(*_, **__):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("dopt.results.files.write_meta", killed)
+            with pytest.raises(KeyboardInterrupt):
+                store.merge()
+        put(store, "c", 3)
+    assert sorted(load(folder)[0]["data_seed"]) == [1, 2, 3]
+    with Store(folder) as store:
+        assert len(store.finished()) == 3
+        store.merge()
+    assert sorted(load(folder)[0]["data_seed"]) == [1, 2, 3]
+    assert len(load(folder)[1]) == 9
+
+
+def test_row_groups_of_the_traces_can_be_told_apart(study, put, monkeypatch):
+    monkeypatch.setattr("dopt.results.files.RECORDS_OF_A_GROUP", 6)
+    with Store(study) as store:
+        for number in range(10, 20):
+            put(store, f"{number}", number, method=f"method {number % 5}")
+        store.merge()
+    (file,) = dataset(study / "traces.parquet").get_fragments()
+    assert len(file.row_groups) == 7
+    assert len(file.subset(field("method") == "method 3").row_groups) == 1
+    runs, traces = load(study)
+    some = pd.read_parquet(study / "traces.parquet", filters=[("method", "==", "method 3")])
+    names = runs[runs["method"] == "method 3"]["run_id"].tolist()
+    assert some["run_id"].tolist() == [name for name in names for _ in range(3)]
+    whole = pd.read_parquet(study / "traces.parquet")
+    assert whole["run_id"].astype(str).tolist() == traces["run_id"].astype(str).tolist()
 
 
 def test_traces_join_runs(study):

@@ -22,18 +22,6 @@ from dopt.results.store import Store
 ROOT = Path(dopt.__file__).parents[1]
 
 
-@pytest.fixture
-def put(make_runs, make_traces):
-    """Writes a batch of the runs with these numbers, and gives their names."""
-
-    def put(store, batch_id, *numbers, shift=0.0, **changes):
-        rows = make_runs(*numbers, **changes)
-        store.write(batch_id, rows, make_traces(rows, shift=shift))
-        return {row["run_id"] for row in rows}
-
-    return put
-
-
 def listing(folder):
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
@@ -79,18 +67,21 @@ def test_every_file_says_its_schema_version(tmp_path, put):
     assert json.loads((tmp_path / "meta.json").read_text())["schema_version"] == 3
 
 
-def test_a_resumed_study_knows_what_is_finished(tmp_path, put):
-    with Store(tmp_path) as store:
+@pytest.mark.parametrize("merging", [False, True])
+def test_a_resumed_study_knows_what_is_finished(folder, put, merging):
+    with Store(folder) as store:
         assert store.finished() == set()
         done = put(store, "a", 1, 2) | put(store, "b", 3, status=Status.DIVERGED)
         put(store, "c", 4, status=Status.INTERRUPTED)
         put(store, "d", 5, status=Status.FAILED, reason="lost node")
+        if merging:
+            store.merge()
         assert store.finished() == done
-    with Store(tmp_path) as store:
+    with Store(folder) as store:
         assert store.finished() == done
         done |= put(store, "c", 4)
         assert store.finished() == done
-    with Store(tmp_path) as store:
+    with Store(folder) as store:
         assert store.finished() == done
 
 
@@ -189,64 +180,71 @@ def test_only_our_own_leftovers_are_removed(tmp_path, put):
     assert listing(tmp_path) == sorted([".lock", "meta.json", *shards, *foreign])
 
 
-def cut(path):
-    path.write_bytes(path.read_bytes()[:-100])
+def cut(data):
+    return data[:-100]
 
 
-def damage_a_page(path):
-    data = bytearray(path.read_bytes())
-    data[60] ^= 1
-    path.write_bytes(data)
+def damage_a_page(data):
+    return data[:60] + bytes([data[60] ^ 1]) + data[61:]
 
 
-def empty(path):
-    path.write_bytes(b"")
+def empty(_):
+    return b""
 
 
-def remove(path):
-    path.unlink()
+def remove(_):
+    return None
 
 
-def replace_by_another_table(path):
-    pd.DataFrame({"a": [1]}).to_parquet(path)
+def replace_by_another_table(_):
+    return pd.DataFrame({"a": [1]}).to_parquet()
+
+
+def rewrite(place, name, change):
+    """Changes the bytes of a file, or removes it."""
+    data = change(place.read(name))
+    if data is None:
+        place.remove(name)
+    else:
+        place.publish({name: lambda file: file.write(data)})
 
 
 @pytest.mark.parametrize("table", [0, 1], ids=["runs", "traces"])
 @pytest.mark.parametrize("harm", [cut, empty, replace_by_another_table, damage_a_page, remove])
-def test_a_damaged_shard_counts_as_missing(tmp_path, put, caplog, harm, table):
-    with Store(tmp_path) as store:
+def test_a_damaged_shard_counts_as_missing(folder, place, put, caplog, harm, table):
+    with Store(folder) as store:
         good = put(store, "good", 1)
         bad = put(store, "bad", 2)
-    path = tmp_path / shard_names("bad")[table]
-    harm(path)
+    name = shard_names("bad")[table]
+    rewrite(place, name, harm)
     lists_batch = harm is not remove or table == 1
     with caplog.at_level(logging.WARNING):
-        assert set(load(tmp_path)[0]["run_id"]) == good
-        assert (str(path) in caplog.text) == lists_batch
+        assert set(load(folder)[0]["run_id"]) == good
+        assert (name in caplog.text) == lists_batch
         caplog.clear()
-        with Store(tmp_path) as store:
+        with Store(folder) as store:
             store.merge()
-            assert (str(path) in caplog.text) == lists_batch
+            assert (name in caplog.text) == lists_batch
             assert store.finished() == good
             if harm is not remove:
-                assert path.with_name(path.name + ".corrupt").exists()
-            assert set(load(tmp_path)[0]["run_id"]) == good
+                assert f"{name}.corrupt".removeprefix("shards/") in place.entries("shards")
+            assert set(load(folder)[0]["run_id"]) == good
             assert put(store, "bad", 2) == bad
             assert store.finished() == good | bad
             store.merge()
-    assert set(load(tmp_path)[0]["run_id"]) == good | bad
+    assert set(load(folder)[0]["run_id"]) == good | bad
 
 
-def test_a_newer_folder_is_refused_untouched(tmp_path, put):
-    with Store(tmp_path) as store:
+def test_a_newer_folder_is_refused_untouched(folder, place, put):
+    with Store(folder) as store:
         put(store, "a", 1)
-    (tmp_path / "meta.json").write_text('{"schema_version": 4}')
-    (tmp_path / "shards" / "b.runs.parquet.tmp").write_bytes(b"half")
-    before = listing(tmp_path)
+    place.publish({"meta.json": lambda file: file.write(b'{"schema_version": 4}')})
+    place.publish({"shards/b.runs.parquet.tmp": lambda file: file.write(b"half")})
+    before = place.entries(), place.entries("shards")
     for use in (Store, load):
         with pytest.raises(SchemaError, match=r"has schema version 4, .* up to 3: update"):
-            use(tmp_path)
-    assert listing(tmp_path) == before
+            use(folder)
+    assert (place.entries(), place.entries("shards")) == before
 
 
 def test_a_newer_shard_is_refused_untouched(tmp_path, put):
