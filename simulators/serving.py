@@ -3,6 +3,7 @@
 Both use it that compute while time passes: `simulators.coupled` in virtual time, and live workers.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dopt.costs import Costs
-from dopt.methods import Method
+from dopt.methods import Job, Method
 from dopt.problems import Problem
 from dopt.replay.plain import Functions, single_job
 from dopt.schedule import Arrivals
@@ -48,14 +49,17 @@ class ServingEngine(ObservedEngine):
         self.total = jnp.zeros_like(x)
         self.messages: dict[tuple[int, int], Any] = {}
 
+    def job(self, row: Sequence[Any]) -> Job:
+        """The job of a row of `Arrivals`."""
+        return single_job(Arrivals._make(row), self.costs.n)
+
     def count(self, arrived: Running | None, weight: float) -> None:
         """The messages count in the current server step."""
         super().count(arrived, weight)
         assert arrived is not None
-        job = single_job(Arrivals._make(self.rows[-1]), self.costs.n)
         messages = self.messages[arrived.assign.worker, arrived.job]
         self.total = self.functions.absorb(
-            self.total, messages, job, arrived.version, run=self.data
+            self.total, messages, self.job(self.rows[-1]), arrived.version, run=self.data
         )
 
     def move(self, budget: int) -> None:

@@ -1,6 +1,6 @@
 """Processes of live workers: where they run, how they start, and how they end."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -10,21 +10,19 @@ import numpy as np
 from dopt.errors import ConfigurationError, DoptError
 from dopt.methods import Method
 from dopt.problems import Problem
-from simulators.live.host import Host, Process
+from dopt.versions import threads
+from simulators.live.host import Host, Row
 from simulators.ray_session import Node, Session, import_ray
 
 
-START_SECONDS = 120.0
-"""How long processes may take to start."""
+START_SECONDS = 300.0
+"""How long processes may take to start and to compile."""
 
 PARTING_SECONDS = 2.0
 """How long a process may take to say what memory it used; one that hangs does not answer."""
 
 INLINE_BYTES = 100_000
 """Larger models go into the object store once; smaller ones travel with each job."""
-
-ENVIRONMENT = {"env_vars": {"NPROC": "1", "JAX_PLATFORMS": "cpu"}}
-"""A process computes with one thread, on a processor."""
 
 
 def spread(cpus: Sequence[float], processes: int) -> list[int]:
@@ -44,9 +42,20 @@ class Crew:
     """The processes of a run: worker i of n is in process i modulo their number."""
 
     def __init__(
-        self, problem: Problem, method: Method, *, n: int, seed: int, processes: int | None
+        self,
+        problem: Problem,
+        method: Method,
+        first: Sequence[Row],
+        models: tuple[Any, ...],
+        *,
+        n: int,
+        seed: int,
+        processes: int | None,
     ) -> None:
         """Starts them; by default as many as twice the processors of the cluster, or one a worker.
+
+        `first` are the first jobs, which read `models`: what they need is compiled, and `began`
+        has one of each kind with its messages.
 
         Raises:
             ConfigurationError: no process is asked for.
@@ -65,16 +74,26 @@ class Crew:
         self.hosts: list[Any] = [self._host(node) for node in self.nodes]
         x = np.asarray(problem.start())
         shared = ray.put(problem)
-        begun = [
-            host.begin.remote(shared, method, x, seed, list(self.workers(j)), n)
-            for j, host in enumerate(self.hosts)
+        self._newest: tuple[Any, Any] = (None, None)
+        sent = self._carried(0, models)
+        kinds = [
+            _kinds(row for row in first if row[0] % self.count == j) for j in range(self.count)
         ]
         try:
-            self.processes = self._begun(begun)
+            begun = self._begun(
+                [
+                    host.begin.remote(
+                        shared, method, x, seed, list(self.workers(j)), n, kinds[j], *sent
+                    )
+                    for j, host in enumerate(self.hosts)
+                ]
+            )
         except BaseException:
             self._kill()
             raise
-        self._newest: tuple[Any, Any] = (None, None)
+        self.began = [
+            pair for pairs in zip(kinds, begun, strict=True) for pair in zip(*pairs, strict=True)
+        ]
 
     def workers(self, process: int) -> range:
         """The workers of a process."""
@@ -84,16 +103,18 @@ class Crew:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+        # As many threads as here: they cut sums in large products, and a replay is to be exact.
         # Every worker may have a job that goes on and some that were dropped.
         calls = 4 * -(-self.n // self.count) + 8
         host = ray.remote(num_cpus=0)(Host).options(
             max_concurrency=calls,
-            runtime_env=ENVIRONMENT,
+            runtime_env={"env_vars": {"NPROC": str(threads()), "JAX_PLATFORMS": "cpu"}},
             scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False),
         )
         return host.remote(bool(jax.config.read("jax_enable_x64")))
 
-    def _begun(self, replies: list[Any]) -> list[Process]:
+    def _begun(self, replies: list[Any]) -> list[list[Any]]:
+        """What the processes answer when they have begun."""
         import ray
 
         _, late = ray.wait(replies, num_returns=len(replies), timeout=START_SECONDS)
@@ -116,9 +137,7 @@ class Crew:
                 ) from None
         return found
 
-    def send(
-        self, row: Sequence[Any], seconds: float, version: int, models: tuple[Any, ...]
-    ) -> Any:
+    def send(self, row: Row, seconds: float, version: int, models: tuple[Any, ...]) -> Any:
         """Hands a job to its worker; the reply to wait for, or `None` from a process that died."""
         process = row[0] % self.count
         if process in self.lost:
@@ -173,6 +192,11 @@ class Crew:
 
         for host in self.hosts:
             ray.kill(host)
+
+
+def _kinds(rows: Iterable[Row]) -> list[Row]:
+    """One row of each kind of work: what is asked for, but for who does it."""
+    return list({tuple(row[3:8]): row for row in rows}.values())
 
 
 def first_line(error: Exception) -> str:

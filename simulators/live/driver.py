@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from dopt.costs import Costs
 from dopt.errors import InterruptedRunError, NoProgressError
@@ -20,7 +21,7 @@ from simulators.events import INFINITE, Limits
 from simulators.live.crew import Crew
 from simulators.observed import Running
 from simulators.ray_session import import_ray
-from simulators.serving import ServingEngine
+from simulators.serving import PHASE, ServingEngine
 
 
 TICK = 1e-9
@@ -65,6 +66,11 @@ class Driver(ServingEngine):
         super().__init__(
             problem, method, costs, x, seed=seed, timeline_seed=timeline_seed, tick=TICK
         )
+        actions = next(method.policy(costs, problem.d).run(costs.n, timeline_seed))
+        self.first: list[list[Any]] = [
+            [a.worker, 0, 0, *a[1:6], 0.0, 0] for a in actions if isinstance(a, Assign)
+        ]
+        """The first jobs, as rows."""
         self.scale, self.patience = scale, patience
         self.stopping, self.on_step = stopping, on_step
         self.models = [x]
@@ -83,11 +89,14 @@ class Driver(ServingEngine):
         if seconds == INFINITE:
             return
         delay = seconds * self.scale
-        read = versions(self.sent, len(self.sent) - 1, self.method.reads)
-        reply = self.crew.send(self.row(running), delay, self.version, read)
+        reply = self.crew.send(self.row(running), delay, self.version, self.read())
         if reply is not None:
             due = time.monotonic() + delay
             self.waited[reply] = Waited(assign.worker, running.job, due)
+
+    def read(self) -> tuple[Array, ...]:
+        """What a job reads that is assigned now."""
+        return versions(self.sent, len(self.sent) - 1, self.method.reads)
 
     def cancel(self, worker: int) -> None:
         """The worker drops its job, and of what it had done nothing is counted."""
@@ -131,10 +140,11 @@ class Driver(ServingEngine):
         assert running is not None
         assert running.job == job
         self.heard = time.monotonic()
-        bits = message_bits(messages)
+        # A job without messages stays with its worker: nothing travels in the cluster.
+        bits = message_bits(messages) if running.assign.messages else 0
         if not self.wire:
             packed = pickle.dumps(messages, protocol=pickle.HIGHEST_PROTOCOL)
-            self.envelope = len(packed) - bits // 8
+            self.envelope = len(packed) - message_bits(messages) // 8
         self.wire.append(bits)
         self.messages = {(worker, job): jax.tree.map(jnp.asarray, messages)}
         self.exact = max(self.exact, running.timing.arrived)
@@ -152,8 +162,16 @@ class Driver(ServingEngine):
     def live(self, crew: Crew, steps: int) -> None:
         """Runs with these workers for so many server steps."""
         self.crew = crew
+        self._compile()
         self.begun = self.heard = time.monotonic()
         self.loop(Limits(steps=steps))
+
+    def _compile(self) -> None:
+        """Counts the first jobs and moves once, for nothing: compiling is no part of the run."""
+        for row, messages in self.crew.began:
+            arrays, job = jax.tree.map(jnp.asarray, messages), self.job(row)
+            self.functions.absorb(self.total, arrays, job, 0, run=self.data)
+        self.functions.step(self.server, self.total, self.first[0][PHASE], 0, 0, run=self.data)
 
     def schedule(self, stuck: str | None) -> Listed:
         """What was lived, up to the last step, in the order in which it was counted."""

@@ -5,18 +5,16 @@ a process share; what is left of a job's time it waits, and others compute meanw
 """
 
 import asyncio
-import os
 import resource
 import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import psutil
 
 from dopt.methods import Memory, Method
 from dopt.problems import Problem
@@ -24,11 +22,8 @@ from dopt.replay.plain import Functions, single_job
 from dopt.schedule import Arrivals
 
 
-class Process(NamedTuple):
-    """A process on its machine; the time of its start tells it from later ones of its number."""
-
-    pid: int
-    started: float
+Row = Sequence[Any]
+"""A row of `Arrivals`."""
 
 
 class _Worker:
@@ -75,17 +70,28 @@ class Host:
         self.thread = ThreadPoolExecutor(1)
 
     async def begin(
-        self, problem: Problem, method: Method, x: Any, seed: int, workers: Sequence[int], n: int
-    ) -> Process:
-        """What every job of the run needs."""
+        self,
+        problem: Problem,
+        method: Method,
+        x: Any,
+        seed: int,
+        workers: Sequence[int],
+        n: int,
+        rows: Sequence[Row],
+        *models: Any,
+    ) -> list[Any]:
+        """What every job of the run needs; does these jobs once, so that they are compiled.
+
+        Answers with their messages.
+        """
         self.functions, self.n = Functions(problem, method), n
         memory = method.init(jnp.asarray(x))[1]
         self.run = jax.random.key(seed)
         self.workers = {worker: _Worker(memory) for worker in workers}
-        return Process(os.getpid(), psutil.Process().create_time())
+        return [self._compute(_Worker(memory), Arrivals._make(row), models) for row in rows]
 
-    async def work(self, row: Sequence[Any], seconds: float, *models: Any) -> Any:
-        """One job, a row of `Arrivals`; takes at least `seconds`. Answers with packed messages."""
+    async def work(self, row: Row, seconds: float, *models: Any) -> Any:
+        """One job; takes at least `seconds`. Answers with packed messages."""
         begun = time.monotonic()
         arrival = Arrivals._make(row)
         worker, job = self.workers[int(arrival.worker)], int(arrival.job)

@@ -2,8 +2,8 @@
 
 The driver runs the method's policy on real arrivals and records the schedule it lived. The plain
 replay of that schedule (`dopt.replay.plain`) gives the live models bit for bit, because both call
-the same compiled functions in the same order; where sums are large enough to be split among
-threads, or the driver computes on an accelerator, to rounding.
+the same compiled functions in the same order, with as many threads; where the driver computes on an
+accelerator and the workers on processors, to rounding.
 
 What travels up are the packed arrays of the messages, whose bytes are counted as they arrive, in a
 pickle whose own bytes (names, types and shapes) are not counted: see `Live.envelope`.
@@ -43,7 +43,7 @@ class Live:
         status: finished, no progress (the reason names the silent workers), or interrupted.
         reason: why it ended early, in a sentence.
         seconds: real seconds from the first job to the end, start-up apart.
-        starting: real seconds until all processes had started.
+        starting: real seconds until all processes had started, and compiled the first jobs.
         memory: peak resident memory of each process in bytes; `None` of one that did not answer.
         envelope: bytes of the first answer as it was packed, without those of its arrays.
     """
@@ -101,8 +101,8 @@ def live(
         seed: the data seed.
         timeline_seed: the seed of coins that change time or bits.
         seconds_scale: real seconds per virtual second; 0 lets workers answer as fast as they can.
-        processes: at most so many; by default twice the processors of the cluster. Each computes
-            with one thread.
+        processes: at most so many; by default twice the processors of the cluster. The workers of
+            one compute in turns, with as many threads as this process does.
         patience: real seconds without an answer, once one is due, after which the run ends.
         stopping: asked several times a second; True ends the run with the status `interrupted`.
         on_step: called with k when model xᵏ is there.
@@ -139,7 +139,12 @@ def live(
         on_step=on_step,
     )
     entered = time.monotonic()
-    crew = Crew(problem, driver.method, n=costs.n, seed=seed, processes=processes)
+    crew = Crew(
+        *(problem, driver.method, driver.first, driver.read()),
+        n=costs.n,
+        seed=seed,
+        processes=processes,
+    )
     status, reason = Status.FINISHED, None
     try:
         try:
