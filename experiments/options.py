@@ -51,8 +51,9 @@ class SweepOptions(Options[Settings], Generic[Settings]):
 class LiveOptions(Options[Settings], Generic[Settings]):
     """How a study is lived."""
 
-    regimes: tuple[str, ...] = ()
-    """Names of the study's regimes, or their beginnings; by default the first."""
+    panels: tuple[str, ...] = ()
+    """Names of regimes, or their beginnings: those of the study that are lived; by default the
+    first."""
     methods: tuple[str, ...] = ()
     """Labels of methods, or their beginnings; all by default."""
     steps: int = 200
@@ -61,9 +62,9 @@ class LiveOptions(Options[Settings], Generic[Settings]):
     """Real seconds that the injected delays of one run take, whatever they are in virtual time; 0:
     no delays, the real speed of real workers."""
     processes: int | None = None
-    """Processes that share the workers; by default at most twice the processors."""
+    """Processes that share the workers; by default twice the processors of the cluster."""
     patience: float = 60.0
-    """Seconds without any answer that is due after which a run is given up."""
+    """Real seconds without an answer, once one is due, after which a run ends with no_progress."""
     settings: Annotated[Settings, tyro.conf.arg(name="")] = tyro.MISSING
 
 
