@@ -187,7 +187,7 @@ class Driver(ServingEngine):
         late = sorted(job.worker for job in self.waited.values())
         return (
             f"after {self.version} server steps nothing has arrived for {self.patience:g} s, "
-            f"though {_workers(late)} had answers due: their processes hang, or compute for longer "
+            f"though {_workers(late)} had answers due: a process hangs, or computes for longer "
             "than that; give more patience"
         )
 
@@ -198,12 +198,12 @@ class Driver(ServingEngine):
         never = [i for i in waits if i not in set(dead)]
         whys = []
         if dead:
-            whys.append(f"{_workers(dead)} died with their processes")
+            whys.append(f"{_workers(dead)} died as a process ended")
         if never:
-            whys.append(f"{_workers(never)} never end what they do, because a time is infinite")
+            whys.append(f"{_workers(never)} will never answer, as a time is infinite")
         return (
-            f"after {self.version} server steps no worker has anything left to send: "
-            f"{' and '.join(whys) or 'none was asked'}; the method waits for them"
+            f"after {self.version} server steps there is no answer to wait for: "
+            f"{', and '.join(whys) or 'no worker was asked'}"
         )
 
 
