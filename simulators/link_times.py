@@ -137,7 +137,10 @@ def fit(nbytes: Sequence[int], seconds: Sequence[float]) -> Line:
     some = np.argsort(sizes, kind="stable")
     if some.size > PAIRED:
         some = some[np.linspace(0, some.size - 1, PAIRED).round().astype(int)]
-    slope, _, low, high = (float(x) for x in theilslopes(times[some], 8.0 * sizes[some]))
+    with np.errstate(invalid="ignore"):
+        slope, _, low, high = (float(x) for x in theilslopes(times[some], 8.0 * sizes[some]))
+    if not low <= high:  # no number: a clock so coarse that times are equal
+        low = high = slope
     bound = slope <= 0
     per_bit = max(0.0, high) if bound else slope
     errors = [

@@ -36,6 +36,9 @@ PHASES = STARTING, GRADIENTS, MESSAGES = "starting and compiling", "gradients", 
 PATIENCE = 60.0
 """Seconds without an answer of anybody after which whoever has not answered is left out."""
 
+COMPILING = 120.0
+"""Seconds besides that processes may take to start, and to compile the gradient."""
+
 WAITING = 0.2
 """Seconds between two looks at whether to stop."""
 
@@ -113,9 +116,9 @@ def measure(
     crew = _Crew(problem, nodes, workers_per_node, gpus, patience, stopping)
     try:
         on_state(STARTING, 0.0)
-        slowest = max(crew.ask("prepare", 0.0, partial(on_state, STARTING)).values(), default=0.0)
+        first = crew.ask("prepare", COMPILING, partial(on_state, STARTING))
         on_state(GRADIENTS, 0.0)
-        least = seconds + LEAST_SAMPLES * slowest
+        least = seconds + LEAST_SAMPLES * max(first.values(), default=0.0)
         gradients = crew.ask("gradients", least, partial(on_state, GRADIENTS), seconds)
         on_state(MESSAGES, 0.0)
         trips = crew.trips(seconds, partial(on_state, MESSAGES))
@@ -240,8 +243,7 @@ class _Crew:
         deadline = begun + seconds + self.patience
         while waiting and time.monotonic() < deadline:
             self._look()
-            if seconds:
-                on_share(min(1.0, (time.monotonic() - begun) / seconds))
+            on_share(min(1.0, (time.monotonic() - begun) / seconds))
             for reply in self.ray.wait(list(waiting), timeout=WAITING)[0]:
                 k = waiting.pop(reply)
                 try:
@@ -284,10 +286,10 @@ class _Crew:
         """
         deadline = time.monotonic() + seconds
         while True:
+            self._look()
             try:
                 return self.ray.get(reply, timeout=WAITING)
             except self.ray.exceptions.GetTimeoutError:
-                self._look()
                 if time.monotonic() > deadline:
                     raise Unreachable(self._silent(k)) from None
             except self.ray.exceptions.RayTaskError:
