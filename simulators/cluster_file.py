@@ -61,7 +61,7 @@ def write_cluster(
         comments: lines above the table.
 
     Raises:
-        ConfigurationError: a comment that would be read as the unit, or labels that are no row each.
+        ConfigurationError: a comment that would be read as the unit, or not a label for each row.
         DataError: the file cannot be written.
     """
     import pyarrow as pa

@@ -133,8 +133,8 @@ def test_a_gradient_takes_time(name, file, monkeypatch):
     for module in (kimad_cifar, kimad_mnist, mnist_network):
         loader = "load_cifar" if module is kimad_cifar else "load_mnist"
         monkeypatch.setattr(module, loader, None)  # refused before anything is loaded
+    few = {"problem": "quadratic"} if name == "heterogeneity" else {}
     with pytest.raises(ConfigurationError, match=r"mine\.csv: h = 0 of worker 1, counted from 0"):
-        few = {"problem": "quadratic"} if name == "heterogeneity" else {}
         with_file(name, file(h=[1.0, 0.0, 1.0]), **few)
 
 
