@@ -3,6 +3,7 @@
 import inspect
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 
@@ -68,17 +69,16 @@ def sweep(given: SweepOptions) -> None:
 
 def run(study: Study, given: SweepOptions) -> None:
     """Runs what is missing of a study in its folder, in this process or on Ray."""
+    need = Need(given.task_cpus, given.task_gpus, given.task_threads)
+    executor = None if given.ray is None else OnRay(study, need)
     with (
         Store(given.out) as store,
+        nullcontext() if given.ray is None else session(given.ray),
+        # After Ray has begun: it takes SIGTERM for itself.
         signals() as stopping,
         progress(given.quiet) as on_advance,
     ):
-        if given.ray is None:
-            Runner(study, store, on_advance, stopping).run()
-            return
-        need = Need(given.task_cpus, given.task_gpus, given.task_threads)
-        with session(given.ray):
-            Runner(study, store, on_advance, stopping, OnRay(study, need)).run()
+        Runner(study, store, on_advance, stopping, executor).run()
 
 
 def plot(folder: Path) -> None:

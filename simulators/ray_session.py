@@ -9,9 +9,10 @@ stays as Ray sets it: on by default.
 
 import logging
 import os
+import socket
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -81,12 +82,13 @@ def session(
         yield Session(ray.get_runtime_context().gcs_address, own=False)
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-    own = address == LOCAL
+    own, said = address == LOCAL, []
     if own:
         quiet |= {"num_cpus": cpus, "object_store_memory": object_store}
         # Our own Ray listens where nobody else hears it.
         quiet |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     try:
+        _knock(address)
         with _silence() as said:
             ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -122,14 +124,11 @@ def import_ray() -> Any:
     return ray
 
 
-def everywhere(function: Any, *, seconds: float = PROBE_SECONDS) -> dict[Node, Any]:
+def everywhere(function: Callable[[], Any], *, seconds: float = PROBE_SECONDS) -> dict[Node, Any]:
     """What a function without arguments gives on each node.
 
-    The function is sent by value if it is defined in a function, so that nodes which miss this
-    library can run it.
-
     Raises:
-        ConfigurationError: a node does not answer in time.
+        ConfigurationError: a node does not answer in time, or misses this library.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -148,34 +147,36 @@ def everywhere(function: Any, *, seconds: float = PROBE_SECONDS) -> dict[Node, A
             f"node {silent.address} did not answer in {seconds:g} s; "
             "look at `ray status`, or remove the node"
         )
-    return dict(zip(nodes, ray.get(replies), strict=True))
+    found = {}
+    for node, reply in zip(nodes, replies, strict=True):
+        try:
+            found[node] = ray.get(reply)
+        except ImportError as error:
+            name = (error.name or "this library").partition(".")[0]
+            raise ConfigurationError(
+                f"node {node.address} cannot import {name}; install dopt-jax "
+                f"{versions()['dopt']} on every node"
+            ) from None
+    return found
 
 
 def check_versions() -> None:
     """Raises `ConfigurationError` where a node has other versions than this process."""
-    import ray
-
-    def installed() -> dict[str, str]:
-        import importlib
-        import platform
-
-        found = {"python": platform.python_version()}
-        for name in ("dopt", "jax", "numpy"):
-            try:
-                found[name] = importlib.import_module(name).__version__
-            except ImportError:
-                found[name] = "nothing"
-        return found
-
     ours = versions()
-    for node, theirs in everywhere(installed).items():
+    for node, theirs in everywhere(versions).items():
         for name, version in ours.items():
-            if theirs[name] != version:
+            if theirs.get(name) != version:
                 raise ConfigurationError(
-                    f"node {node.address} has {theirs[name]} for {name} where this process has "
-                    f"{version}, and results would mix both; install {name} {version} there "
-                    f"(and Ray {ray.__version__})"
+                    f"node {node.address} has {name} {theirs.get(name)} and this process {name} "
+                    f"{version}: results would mix both; install {version} there"
                 )
+
+
+def _knock(address: str) -> None:
+    """Raises `OSError` where nobody listens: Ray would wait for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 @contextmanager

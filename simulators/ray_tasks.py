@@ -67,10 +67,11 @@ class Lost(NamedTuple):
 
 
 class State(NamedTuple):
-    """How far the work is: tasks that run, what fits at once, and processes that died so far."""
+    """How far the work is: tasks that run, what fits at once, all tasks and deaths so far."""
 
     running: int
     fit: int
+    tasks: int
     failures: int
 
 
@@ -134,7 +135,9 @@ class _Farm:
                 "the object store of Ray cannot hold the data of the study; start Ray with a "
                 "larger --object-store-memory, or take fewer data"
             ) from error
-        self.task = self.ray.remote(_task).options(
+        # Where types are checked, `_task` is wrapped, and no longer looks like a generator.
+        self.task = self.ray.remote(lambda *given: (yield from _task(*given))).options(
+            name="dopt",
             num_returns="streaming",
             num_cpus=need.cpus,
             num_gpus=need.gpus,
@@ -145,7 +148,7 @@ class _Farm:
         self.queue = deque(range(len(orders)))
         self.running: dict[Any, deque[int]] = {}
         self.suspects: dict[int, int] = {}
-        self.failures = 0
+        self.tasks = self.failures = 0
         self.left = len(orders)
 
     def _fit(self) -> int:
@@ -160,7 +163,8 @@ class _Farm:
             share = self._share(fit)
             orders = [(place, self.orders[place]) for place in share]
             self.running[self.task.remote(*self.shared, orders)] = share
-        return State(len(self.running), fit, self.failures)
+            self.tasks += 1
+        return State(len(self.running), fit, self.tasks, self.failures)
 
     def _share(self, fit: int) -> deque[int]:
         """The next orders for one task; one at which a process died goes alone."""

@@ -1,0 +1,50 @@
+"""Rays of tests: on the loopback, with functions that tests define, and gone afterwards."""
+
+import sys
+import warnings
+from contextlib import contextmanager
+
+import psutil
+
+from simulators.ray_session import import_ray, session
+
+
+@contextmanager
+def own_ray(*modules, **options):
+    """A Ray of our own, whose processes can run what these modules define."""
+    ray = import_ray()
+    with session("local", **options):
+        for module in modules:
+            ray.cloudpickle.register_pickle_by_value(sys.modules[module])
+        yield ray
+        for module in modules:
+            ray.cloudpickle.unregister_pickle_by_value(sys.modules[module])
+
+
+@contextmanager
+def nodes(count, *, cpus=1):
+    """A cluster of so many nodes on this machine, joined; yields the cluster."""
+    ray = import_ray()
+    from ray.cluster_utils import Cluster
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+        cluster = Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": cpus, "include_dashboard": False},
+        )
+        for _ in range(count - 1):
+            cluster.add_node(num_cpus=cpus)
+        cluster.wait_for_nodes()
+    try:
+        with session(cluster.address):
+            yield cluster
+    finally:
+        assert not ray.is_initialized()
+        cluster.shutdown()
+
+
+def descendants():
+    """The processes below this one that are alive."""
+    found = psutil.Process().children(recursive=True)
+    return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
