@@ -9,10 +9,10 @@ from rich.table import Table
 
 
 CAPTION = (
-    "real [s]: of these steps, start-up apart; simulated [s]: the simulator's answer at the\n"
+    "real [s]: of these steps, start-up apart; simulated [s]: the simulator's answer, at the\n"
     "scale of the injected delays; bits up: of the arrays that arrived, beside what the simulator\n"
-    "counts; memory: the peak of a process divided by its workers; replay: of the lived schedule,\n"
-    "job by job, whose models are compared with those that were lived."
+    "counts (with padding); memory: the peak of a process divided by its workers; replay: of the\n"
+    "lived schedule, job by job, whose models are compared with those that were lived."
 )
 
 HEADS = (

@@ -124,7 +124,19 @@ def run(
     )
     told("is replayed", 1.0)
     difference = math.nan if stopping() else _difference(plan, lived, stopping)
-    return Outcome(_row(plan, lived, difference), _traces(plan, lived, stopping), lived.schedule)
+    traces = _traces(plan, lived, stopping)
+    measured = traces.loc[traces["source"] == LIVED, plan.study.measure].to_numpy()
+    row = _row(plan, lived, difference) | {"status": str(_status(plan, lived, measured))}
+    return Outcome(row, traces, lived.schedule)
+
+
+def _status(plan: Plan, lived: Live, measured: npt.NDArray[np.float64]) -> Status:
+    """How it ended, by what was measured where it did not end early."""
+    if lived.status is not Status.FINISHED:
+        return lived.status
+    if (measured <= plan.study.target).any():
+        return Status.TARGET_REACHED
+    return Status.FINISHED if np.isfinite(measured[-1]) else Status.DIVERGED
 
 
 def _difference(plan: Plan, lived: Live, stopping: Callable[[], bool]) -> float:
@@ -166,7 +178,6 @@ def _row(plan: Plan, lived: Live, difference: float) -> dict[str, Any]:
         "data_seed": plan.seed,
         "timeline_seed": plan.study.timeline_seed,
         "n": n,
-        "status": str(lived.status),
         "reason": lived.reason,
         "steps": K,
         "steps_planned": plan.simulated.K,

@@ -39,7 +39,8 @@ class Live:
     Attributes:
         schedule: who did what; its ticks are real time since the first job was handed out.
         models: x⁰, ..., x^K.
-        received: of each arrival of the schedule, the bits of the arrays that came.
+        received: of each arrival of the schedule, the bits of the arrays that came: those that the
+            schedule counts, but for padding (Kimad+) and for what was lost on the way (`Lossy`).
         status: finished, no progress (the reason names the silent workers), or interrupted.
         reason: why it ended early, in a sentence.
         seconds: real seconds from the first job to the end, start-up apart.

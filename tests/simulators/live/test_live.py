@@ -14,6 +14,8 @@ from dopt.replay.plain import plain_replay
 from dopt.results import Status
 from simulators import timeline
 from simulators.cluster import Cluster
+from simulators.rates import Sine
+from simulators.varying import VaryingCluster
 
 
 pytestmark = pytest.mark.ray
@@ -128,6 +130,24 @@ def test_eight_workers_in_two_processes_with_delays(name, live):
             np.testing.assert_array_equal(
                 getattr(lived.schedule.steps, column), getattr(planned.steps, column)
             )
+
+
+@pytest.mark.parametrize("name", ["async-plain", "kimad-plus"])
+def test_links_that_vary_delay_live_workers(name, live):
+    problem = least_squares(n=2)
+    method = METHODS[name](problem.d, 2)
+    links = [Sine(2000.0, 0.1, 200.0, phase) for phase in (0.0, 0.4)]
+    costs = costs_for(method, problem, VaryingCluster([1.0, 1.5], links, links))
+    planned = timeline(method.policy(costs, problem.d), costs, steps=STEPS)
+    lived = live(problem, method, costs, steps=STEPS, seconds_scale=0.5 / planned.time[-1])
+    again = plain_replay(problem, method, lived.schedule)
+    np.testing.assert_array_equal(np.stack(again), np.stack(lived.models))
+    assert lived.schedule.time[-1] >= 0.49
+    if name == "kimad-plus":
+        np.testing.assert_array_equal(lived.schedule.steps.bits_up, planned.steps.bits_up)
+        np.testing.assert_array_equal(lived.schedule.steps.budget, planned.steps.budget)
+        # Padding is charged, but does not travel.
+        assert 0 < lived.received.sum() <= planned.steps.bits_up[-1]
 
 
 def test_replaying_lived_batches_of_fresh_gradients(live):
