@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import rays
 
+from dopt.errors import InterruptedRunError
 from experiments import cli, measured
 from experiments.settings import STUDIES
 from simulators import measuring
@@ -133,7 +134,7 @@ def test_names_that_cannot_be_written_are_refused_first(name, words, as_if, dopt
 
 @pytest.mark.ray
 def test_this_machine_by_the_command(dopt_says, tmp_path, monkeypatch):
-    """On a Ray of its own that ends with it; once to the end, once stopped."""
+    """On a Ray of its own that ends with it."""
     monkeypatch.setattr("simulators.link_times.SIZES", (0, 2**10, 2**18))
     path = tmp_path / "cluster.csv"
     code, out, _ = dopt_says(f"{SMOKE} --seconds 0.5 --workers-per-node 2 --out", path)
@@ -145,19 +146,20 @@ def test_this_machine_by_the_command(dopt_says, tmp_path, monkeypatch):
     assert (cluster.h < 1).all()
     assert (cluster.latency > 1e-5).all()
     assert not rays.import_ray().is_initialized()
-    before = path.read_text()
-    collect = measuring._Crew.ask
 
-    def interrupted(crew, method, *given):
-        if method == "gradients":
-            os.kill(os.getpid(), signal.SIGINT)
-        return collect(crew, method, *given)
 
-    monkeypatch.setattr(measuring._Crew, "ask", interrupted)
-    code, _, err = dopt_says(f"{SMOKE} --seconds 30 --out", path)
+def test_a_stopped_measurement_writes_nothing(as_if, dopt_says, tmp_path, monkeypatch):
+    as_if()
+
+    def measure(problem, *, stopping, **options):
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stopping()
+        raise InterruptedRunError("stopped on request; nothing was written")
+
+    monkeypatch.setattr(measured.measuring, "measure", measure)
+    code, _, err = dopt_says(f"{SMOKE} --out", tmp_path / "mine.csv")
     assert (code, "stopped on request" in err) == (130, True)
-    assert path.read_text() == before
-    assert not rays.import_ray().is_initialized()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", STUDIES)

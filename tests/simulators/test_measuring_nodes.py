@@ -7,7 +7,7 @@ from dopt.problems import GaussianNoise, TridiagonalQuadratic
 from simulators.measuring import GRADIENTS, measure
 
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 PROBLEM = TridiagonalQuadratic(100, mu=1e-3, noise=GaussianNoise(0.05))
 
