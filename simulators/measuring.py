@@ -4,10 +4,11 @@ Each node gets workers, processes with one thread each. First all of them comput
 gradients at once; then this process, the server, exchanges arrays with one after another.
 
 A gradient is what a worker does in a loop: a new key, a point that depends on the gradient before,
-one compiled program. A message is what Ray makes of an array that is an argument or a result: up
-to 100 KB inside the call, above that through the object stores of both nodes. Between machines the
-network is in it; on the node of this process there is none, and memory is what is measured. Calls
-of Ray are in the latency, so that it is that of Ray and not that of a bare socket.
+one compiled program, whose call is spread over many where they are short. A message is what Ray
+makes of an array that is an argument or a result: up to 100 KB inside the call, above that through
+the object stores of both nodes. Between machines the network is in it; on the node of this process
+there is none, and memory is what is measured. Calls of Ray are in the latency, so that it is that
+of Ray and not that of a bare socket.
 """
 
 import time
