@@ -188,7 +188,7 @@ def _plot(command: Plot) -> None:
     elif command.what == "quantizers" and command.data is None:
         commands.plot_quantizers(command.out or Path("results"))
     elif command.out is None and command.data is None:
-        commands.plot(Path(command.what))
+        commands.plot(command.what)
     else:
         raise ConfigurationError(
             "--data belongs to `dopt plot compressors`, --out to that and `dopt plot quantizers`; "

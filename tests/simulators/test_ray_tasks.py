@@ -5,6 +5,7 @@ import signal
 import time
 from collections import Counter
 
+import numpy as np
 import pytest
 import rays
 
@@ -16,10 +17,13 @@ pytestmark = pytest.mark.ray
 
 ONE = Need(threads=1)
 
+STORE = 80 * 2**20
+"""Bytes of the object store: Ray's least."""
+
 
 @pytest.fixture(scope="module", autouse=True)
 def ray():
-    with rays.own_ray(__name__, cpus=2) as ray:
+    with rays.own_ray(__name__, cpus=2, object_store=STORE) as ray:
         yield ray
 
 
@@ -177,3 +181,21 @@ def test_stopping_ends_soon_and_keeps_what_came(ray):
     assert time.monotonic() - begun < 30
     # The places are free again.
     assert collect(Square, 0.0, [2])[0][0][0] == 4.0
+
+
+def test_an_object_store_that_fills_goes_to_the_disk():
+    """Data of twice its size, and results that together are."""
+
+    class Whole:
+        def __init__(self, context):
+            self.context = context
+
+        def __call__(self, order):
+            time.sleep(1.0)  # each is sent by itself
+            return np.full(2 * 2**20, float(order)), int(self.context.sum())
+
+    data = np.ones(2 * STORE // 8, np.int64)
+    found, _ = collect(Whole, data, range(8))
+    for order, (result, total) in found.items():
+        assert total == len(data)
+        assert (result == order).all()

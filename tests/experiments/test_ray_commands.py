@@ -1,0 +1,161 @@
+"""`dopt sweep --ray` as a command: killed, stopped, resumed, and two of them in one folder."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from dopt.results.read import load
+
+
+pytestmark = pytest.mark.ray
+
+ROOT = Path(__file__).parents[2]
+ARGUMENTS = (
+    "sweep heterogeneity --problem quadratic --dimension 20 --workers 5 --noise 0.5 --target 1e-9 "
+    "--step-sizes -3 -1 --rounds 4000 --gradients 30000 --noise-ratios 10 --kept 0.1 "
+    "--tune-seeds 1 --seeds 2 --regimes high low"
+)
+SCRIPT = """
+import sys
+from experiments import cli, commands, heterogeneity
+every = heterogeneity.entries_of
+heterogeneity.entries_of = lambda *given: every(*given)[:3:2]
+commands.draw = lambda folder: []
+cli.main()
+"""
+BATCH = re.compile(r"\[\d+/8\] .+")
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Starts `dopt` on two methods; compiled code is shared between the processes."""
+    always = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    compiled = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled"))}
+    begun = []
+
+    def run(folder, *more):
+        dopt = subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, *ARGUMENTS.split(), "--out", str(folder), *more],
+            cwd=ROOT,
+            env=os.environ | always | compiled,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        begun.append(dopt)
+        return dopt
+
+    yield run
+    for process in begun:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(start, tmp_path_factory):
+    """The folder of a run in one process."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    out, err = start(folder).communicate(timeout=300)
+    assert "Virtual time" in out, err
+    return folder
+
+
+def wait_for(dopt, batch):
+    """Reads standard error up to the line of a batch: nothing but batches is there."""
+    for line in dopt.stderr:
+        assert BATCH.match(line), line
+        if line.startswith(f"[{batch}/"):
+            return
+    raise AssertionError(f"dopt ended before {batch}: {dopt.wait()}")
+
+
+def same(folder, expected):
+    machine = ["seconds", "peak_memory", "versions"]
+    for left, right in zip(load(folder), load(expected), strict=True):
+        left, right = (table.drop(columns=machine, errors="ignore") for table in (left, right))
+        pd.testing.assert_frame_equal(left, right, check_exact=True)
+
+
+def stopped(dopt):
+    """Ends by itself with a sentence, and leaves no process behind."""
+    started = psutil.Process(dopt.pid).children(recursive=True)
+    assert started
+    dopt.send_signal(signal.SIGINT)
+    out, err = dopt.communicate(timeout=60)
+    assert (dopt.returncode, out) == (130, "")
+    *lines, last = err.splitlines()
+    assert last == "dopt: stopped on request; the same command goes on from here"
+    assert all(BATCH.match(line) for line in lines), err
+    _, alive = psutil.wait_procs(started, timeout=30)
+    assert not alive
+
+
+def test_killed_then_stopped_then_finished_elsewhere(start, undisturbed, tmp_path):
+    """The driver is killed, the next one stopped; the rest is done in one process."""
+    dopt = start(tmp_path, "--ray")
+    wait_for(dopt, 3)
+    dopt.kill()
+    dopt.communicate()
+    assert 0 < len(list((tmp_path / "shards").glob("*.runs.parquet"))) < 8
+    dopt = start(tmp_path, "--ray")
+    wait_for(dopt, 4)
+    second = start(tmp_path, "--ray")
+    out, err = second.communicate(timeout=60)
+    assert (second.returncode, out) == (1, "")
+    assert f"process {dopt.pid} is writing to {tmp_path}" in err
+    assert len(err.splitlines()) == 1
+    stopped(dopt)
+    dopt = start(tmp_path)
+    out, err = dopt.communicate(timeout=300)
+    assert dopt.returncode == 0, err
+    same(tmp_path, undisturbed)
+
+
+def test_a_whole_sweep_says_nothing_but_its_own(start, undisturbed, tmp_path):
+    dopt = start(tmp_path, "--ray", "--task-threads", "2")
+    out, err = dopt.communicate(timeout=300)
+    assert dopt.returncode == 0
+    assert all(BATCH.match(line) for line in err.splitlines()), err
+    assert out.startswith("Virtual time")
+    expected = (undisturbed / "summary.csv").read_bytes()
+    if len(os.sched_getaffinity(0)) == 2:  # else sums of products may round otherwise
+        same(tmp_path, undisturbed)
+        assert (tmp_path / "summary.csv").read_bytes() == expected
+
+
+def test_what_cannot_be_is_refused_in_a_sentence(start, tmp_path):
+    dopt = start(tmp_path, "--ray", "127.0.0.1:1")
+    out, err = dopt.communicate(timeout=60)
+    assert (dopt.returncode, out) == (2, "")
+    assert err.startswith("dopt: no Ray cluster answers at 127.0.0.1:1 (")
+    assert len(err.splitlines()) == 1
+    dopt = start(tmp_path, "--ray", "--task-gpus", "1")
+    out, err = dopt.communicate(timeout=60)
+    assert (dopt.returncode, out) == (2, "")
+    assert "no node has 1 processors and 1 GPUs for a task; give smaller" in err
+
+
+@pytest.mark.slow
+def test_twenty_drivers_killed_at_random_moments(start, undisturbed, tmp_path):
+    chance = random.Random(8)
+    kept = 0
+    for _ in range(20):
+        dopt = start(tmp_path, "--ray")
+        time.sleep(chance.uniform(4.0, 16.0))
+        dopt.kill()
+        dopt.communicate()
+        shards = len(list((tmp_path / "shards").glob("*.runs.parquet")))
+        assert shards >= kept
+        kept = shards
+    out, err = start(tmp_path, "--ray").communicate(timeout=300)
+    assert "Virtual time" in out, err
+    same(tmp_path, undisturbed)
