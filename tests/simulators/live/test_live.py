@@ -69,7 +69,12 @@ def check_dense_bits(costs, schedule):
 
 @pytest.mark.parametrize(
     "name",
-    ["marina-correlated", "ef21-p", "power-sgd", "kimad"],
+    [
+        "marina-correlated",
+        "ef21-p",
+        pytest.param("power-sgd", marks=pytest.mark.slow),
+        pytest.param("kimad", marks=pytest.mark.slow),
+    ],
 )
 def test_replaying_what_was_lived_gives_the_live_models(name, live):
     problem = least_squares(n=2)
@@ -86,7 +91,7 @@ def test_replaying_lived_rounds_of_sampled_workers(live):
 def check_rounds(problem, method, live):
     """Rounds are the same live and in virtual time, up to how long they take."""
     costs = costs_for(method, problem, cluster(2))
-    lived = live(problem, method, costs, steps=STEPS, seed=3, timeline_seed=1)
+    lived = live(problem, method, costs, processes=1, steps=STEPS, seed=3, timeline_seed=1)
     schedule = lived.schedule
     assert schedule.K == STEPS
     check(problem, method, lived, seed=3)
@@ -139,7 +144,9 @@ def test_links_that_vary_delay_live_workers(name, live):
     links = [Sine(2000.0, 0.1, 200.0, phase) for phase in (0.0, 0.4)]
     costs = costs_for(method, problem, VaryingCluster([1.0, 1.5], links, links))
     planned = timeline(method.policy(costs, problem.d), costs, steps=STEPS)
-    lived = live(problem, method, costs, steps=STEPS, seconds_scale=0.5 / planned.time[-1])
+    lived = live(
+        problem, method, costs, processes=1, steps=STEPS, seconds_scale=0.5 / planned.time[-1]
+    )
     again = plain_replay(problem, method, lived.schedule)
     np.testing.assert_array_equal(np.stack(again), np.stack(lived.models))
     assert lived.schedule.time[-1] >= 0.49
@@ -154,7 +161,7 @@ def test_replaying_lived_batches_of_fresh_gradients(live):
     problem = least_squares(n=2)
     method = METHODS["rennala-stop"](problem.d, 2)
     costs = costs_for(method, problem, cluster(2))
-    lived = live(problem, method, costs, steps=STEPS, seed=3)
+    lived = live(problem, method, costs, processes=1, steps=STEPS, seed=3)
     schedule = lived.schedule
     assert schedule.K == STEPS
     check(problem, method, lived, seed=3)
