@@ -43,7 +43,8 @@ class SweepOptions(Options[Settings], Generic[Settings]):
     """With --ray: GPUs of a task, or the share of one; with 0, tasks compute on processors."""
     task_threads: int | None = None
     """With --ray: threads of a task; by default as many as this process would use, so that numbers
-    are the same bit for bit. 1 is faster where many tasks share a node, and sums round otherwise."""
+    are the same bit for bit. 1 is faster where many tasks share a node; then sums round
+    otherwise."""
     settings: Annotated[Settings, tyro.conf.arg(name="")] = tyro.MISSING
 
 

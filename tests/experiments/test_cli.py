@@ -21,7 +21,7 @@ from dopt.methods import Method
 from dopt.problems import Problem
 from dopt.results.read import load
 from dopt.results.store import Store
-from experiments import cli, commands, heterogeneity
+from experiments import cli, commands, computing, heterogeneity
 from experiments.settings import STUDIES
 from simulators.presets import PRESETS as CLUSTERS
 
@@ -184,7 +184,7 @@ def test_a_reader_that_leaves_early_sees_no_traceback():
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("swep", "Available subcommands: sweep, plot, list"),
+        ("swep", "Available subcommands: sweep, live, measure-cluster, plot, list"),
         ("sweep", "Expected one of {heterogeneity, "),
         ("sweep heterogenity", "Available subcommands: heterogeneity, marina-quadratics"),
         ("sweep heterogeneity --preset smok", "'smok' for argument '--preset'. Expected one of"),
@@ -276,7 +276,7 @@ def test_an_out_that_is_a_file_is_refused(dopt_says, tmp_path):
     (tmp_path / "file").touch()
     code, _, err = dopt_says(f"{TINY} --out", tmp_path / "file")
     assert code == 1
-    assert "file: File exists; choose another folder" in err
+    assert "file: Not a directory; choose another folder" in err
 
 
 def test_what_is_no_folder_of_results_cannot_be_plotted(dopt_says, tmp_path):
@@ -343,14 +343,14 @@ def test_a_cluster_from_a_file_is_one_regime(few, dopt_says, tmp_path, monkeypat
 
 
 def test_a_run_that_fails_is_told_at_the_end(few, dopt_says, tmp_path, monkeypatch):
-    every = commands.Runner._trace
+    every = computing.Computing._trace
 
-    def fails(self, batch, what):
+    def fails(self, batch, *told):
         if batch.label == "QSGD":
             raise dopt.errors.UnsupportedError("no way")
-        return every(self, batch, what)
+        return every(self, batch, *told)
 
-    monkeypatch.setattr(commands.Runner, "_trace", fails)
+    monkeypatch.setattr(computing.Computing, "_trace", fails)
     code, out, err = dopt_says(f"{TINY} --quiet --out", tmp_path)
     assert code == 1
     assert re.search(r"QSGD .* failed", out)
