@@ -19,8 +19,10 @@ from dopt.results import Status
 from dopt.results.read import load
 from dopt.results.store import Store
 from experiments import kimad, kimad_cifar, kimad_mnist, kimad_quadratic, kimad_rounds
-from experiments.commands import BUILDERS, sweep
+from experiments.builders import BUILDERS
+from experiments.commands import sweep
 from experiments.links import SETS, first_of, links_of
+from experiments.options import SweepOptions
 from experiments.runner import Runner
 from experiments.settings import STUDIES
 from experiments.study import schedule_of
@@ -183,7 +185,7 @@ def test_refusals(name, change, words, monkeypatch):
 def test_a_run_to_the_end(tmp_path, capsys):
     """The smoke preset of the quadratics: tables, figures, and once more for nothing."""
     settings = SMOKE["kimad-quadratic"]
-    sweep(settings, folder=tmp_path, data=None, quiet=True)
+    sweep(SweepOptions(out=tmp_path, quiet=True, settings=settings))
     printed = capsys.readouterr().out
     assert all(label in printed for label in LABELS)
     runs, traces = load(tmp_path)
@@ -194,7 +196,7 @@ def test_a_run_to_the_end(tmp_path, capsys):
     assert all((tmp_path / f"{name}.png").stat().st_size > 10_000 for name in pictures)
     check_rounds(tmp_path, settings)
     before = runs.sort_values("run_id")["seconds"].to_numpy()
-    sweep(settings, folder=tmp_path, data=None, quiet=True)
+    sweep(SweepOptions(out=tmp_path, quiet=True, settings=settings))
     np.testing.assert_array_equal(load(tmp_path)[0].sort_values("run_id")["seconds"], before)
 
 
@@ -262,7 +264,8 @@ def test_tables_of_rounds_are_whole_or_absent(tmp_path, monkeypatch):
 def test_smoke_runs(name, tmp_path, request):
     """The other presets, to the end."""
     data = request.getfixturevalue("data_dir") if name == "kimad-cifar" else None
-    sweep(SMOKE[name], folder=tmp_path, data=data and str(data), quiet=True)
+    given = SweepOptions(out=tmp_path, data=data and str(data), quiet=True, settings=SMOKE[name])
+    sweep(given)
     runs, _ = load(tmp_path)
     assert not runs["status"].isin([Status.FAILED, Status.NO_PROGRESS]).any()
     assert (tmp_path / ("traces.png" if name == "kimad-traces" else "layers.png")).exists()
