@@ -6,6 +6,7 @@ shards/<batch>.runs.parquet     so where it stands its traces stand too
 runs.parquet, traces.parquet    all shards in one, made by `Store.merge`; may be deleted
 """
 
+import errno
 import io
 import json
 import math
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dopt.errors import SchemaError
+from dopt.errors import DoptError, SchemaError
 from dopt.results.places import Place
 from dopt.results.schema import (
     MERGED_COLUMNS,
@@ -224,10 +225,11 @@ def read_statuses(place: Place, name: str = MERGED[0]) -> pa.Table:
 def _read(place: Place, name: str, schema: Schema, columns: list[str] | None = None) -> pa.Table:
     """The table in a file, or these columns of it."""
     with _damage(place, name), place.open(name) as file:
-        # Threads that read ahead may outlive the file and abort the process at its exit.
+        # Threads of Arrow may outlive the file, and abort the process if that is when it ends.
         parquet = pq.ParquetFile(file, page_checksum_verification=True, pre_buffer=False)
         _check_schema(place.path(name), parquet.schema_arrow, schema)
-        return _upgraded(parquet.read(columns), schema(SCHEMA_VERSION), columns)
+        table = parquet.read(columns, use_threads=False)
+    return _upgraded(table, schema(SCHEMA_VERSION), columns)
 
 
 def _upgraded(table: pa.Table, schema: pa.Schema, columns: list[str] | None) -> pa.Table:
@@ -252,6 +254,9 @@ def _damage(place: Place, name: str) -> Iterator[None]:
     except MemoryError:  # Arrow's is an ArrowException, but it says nothing about the file
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
+        # The system's own refusals (a disk that cannot be read) say nothing about the file.
+        if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
+            raise DoptError(f"cannot read {place.path(name)}: {error.strerror}") from None
         raise DamagedFileError(f"{place.path(name)} cannot be read ({error})") from None
 
 

@@ -35,8 +35,10 @@ class ObjectPlace(Place):
     def __init__(self, address: str) -> None:
         from fsspec.core import url_to_fs
 
+        protocol, _, name = address.partition("://")
+        if not name.strip("/"):
+            raise DoptError(f"{address} names no folder; give one, such as s3://bucket/folder")
         self.where = address.rstrip("/")
-        protocol = address.partition("://")[0]
         try:
             self.system, self.root = url_to_fs(self.where)
         except ImportError as error:

@@ -121,7 +121,10 @@ class Store:
         """Of a copy of the merged files alone makes a shard, so that its runs count and stay."""
         inventory = files.take_inventory(self._place)
         if inventory.merged is not None and not inventory.shards:
-            files.write_batch(self._place, "merged", files.read_merged(self._place))
+            try:
+                files.write_batch(self._place, "merged", files.read_merged(self._place))
+            except files.DamagedFileError as damage:
+                log.warning("%s; its runs will run again", damage)
 
     def _survey(self, trusting: bool = True) -> None:
         """Learns which runs are final, by batch; of all batches that are merged at once."""

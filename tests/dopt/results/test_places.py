@@ -48,6 +48,8 @@ def test_an_address_in_a_path_has_lost_a_slash_and_is_understood():
 def test_addresses_of_no_use_are_sentences(monkeypatch):
     with pytest.raises(DoptError, match="nowhere://a is no address of a known kind"):
         place_at("nowhere://a")
+    with pytest.raises(DoptError, match="memory:// names no folder"):
+        place_at("memory://")
     with pytest.raises(DoptError, match="there is no home folder for ~nobody-of-this-name/a"):
         place_at("~nobody-of-this-name/a")
 

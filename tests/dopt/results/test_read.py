@@ -10,7 +10,7 @@ import pytest
 from pyarrow.dataset import dataset, field
 
 from dopt.errors import DataError, SchemaError
-from dopt.results.files import read_batch
+from dopt.results.files import read_batch, read_merged
 from dopt.results.read import load
 from dopt.results.schema import MERGED_COLUMNS, SCHEMA_VERSION
 from dopt.results.store import Store
@@ -99,6 +99,32 @@ def test_merged_files_serve_beside_later_shards(folder, put, monkeypatch):
         assert_same(load(folder), whole)
         store.merge()
         assert read == ["a"] * 2
+
+
+def test_merged_files_that_are_replaced_while_they_are_read_are_not_used(folder, put, monkeypatch):
+    with Store(folder) as store:
+        put(store, "a", 1)
+        store.merge()
+
+        def meet_a_writer(place):
+            old = read_merged(place)
+            monkeypatch.undo()
+            put(store, "b", 2)
+            store.merge()
+            return old._replace(traces=read_merged(place).traces)
+
+        monkeypatch.setattr("dopt.results.gather.read_merged", meet_a_writer)
+        runs, traces = load(folder)
+    assert runs["data_seed"].tolist() == [1]
+    assert traces["run_id"].unique().tolist() == runs["run_id"].tolist()
+
+
+def test_a_damaged_copy_of_the_merged_files_alone_is_run_again(study, caplog):
+    shutil.rmtree(study / "shards")
+    (study / "traces.parquet").write_bytes(b"PAR1")
+    with Store(study) as store:
+        assert store.finished() == set()
+    assert "its runs will run again" in caplog.text
 
 
 def test_a_run_that_comes_again_is_taken_as_if_nothing_had_been_merged(folder, put):

@@ -113,7 +113,8 @@ except DoptError as error:
         with pytest.raises(DoptError, match=f"process {os.getpid()} is writing"):
             Store(tmp_path)
         put(store, "b", 1)
-    assert python(code, tmp_path).returncode == 0
+    free = python(code, tmp_path)
+    assert free.returncode == 0, free.stderr
 
 
 KILLED = """
