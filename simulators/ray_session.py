@@ -209,5 +209,6 @@ def _refusal(address: str, error: Exception, said: list[str]) -> str:
         return f"Ray cannot be started here: {first}"
     return (
         f"no Ray cluster answers at {address} ({first}); start one by `ray start --head`, give its "
-        "host:port, or leave the address out for a Ray of its own"
+        "host:port, or leave the address out for a Ray of its own; if the cluster wants a token, "
+        "set RAY_AUTH_MODE=token and copy the head's ~/.ray/auth_token"
     )
