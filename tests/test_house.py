@@ -144,6 +144,7 @@ def modules_after(statement):
 
 def test_imports_are_light():
     heavy = {
+        "fsspec",
         "matplotlib",
         "mlxtend",
         "pandas",
