@@ -59,6 +59,9 @@ def live(options: LiveOptions) -> None:
     for row in record.rows:
         if row.get("reason"):
             out.print(f"{row['run']}: {row['reason']}", soft_wrap=True)
+        if row.get("processes_lost"):
+            lost = f"{row['processes_lost']} of {row['processes']} processes died or hung"
+            out.print(f"{row['run']}: {lost}", soft_wrap=True)
     files = f"{RUNS}, {TRACES}, live.png (and PDF), and the schedules as live-*.npz"
     out.print(f"In {options.out}: {files}", soft_wrap=True)
     if len(record.rows) < len(wanted) or record.rows[-1]["status"] == Status.INTERRUPTED:

@@ -194,6 +194,7 @@ def _row(plan: Plan, lived: Live, difference: float) -> dict[str, Any]:
         "bits_down_simulated": int(theirs.bits_down[K]),
         "envelope_bytes": lived.envelope,
         "processes": lived.processes,
+        "processes_lost": sum(peak is None for peak in lived.memory),
         "memory_per_worker": lived.memory_per_worker,
         "replay_difference": difference,
         "versions": json.dumps(versions(), sort_keys=True),

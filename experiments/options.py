@@ -113,8 +113,9 @@ class Live:
     time. What was lived is recorded and replayed, and the replay must give the same numbers.
 
     The table says how long each run took beside the simulator's answer; live.parquet and
-    live_traces.parquet keep the runs, live.png shows them. On a cluster, --ray HOST:PORT, workers
-    are spread over its nodes.
+    live_traces.parquet keep the runs, live-*.npz what was lived, live.png shows them. Workers share
+    processes, on a cluster (--ray HOST:PORT) spread over its nodes. A worker whose process dies
+    never answers again: the method goes on without it, or the run ends with no_progress.
     """
 
     study: Any
