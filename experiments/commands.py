@@ -42,6 +42,9 @@ from simulators.ray_session import session
 from simulators.ray_tasks import Need
 
 
+ONE = Need()
+"""A processor for each task, and as many threads as here."""
+
 TRACES = "kimad-traces"
 KIMAD_FIGURES: dict[str, tuple[Callable[[Path], list[Path]], ...]] = {
     "rounds.parquet": (draw_bandwidth, draw_rounds),
@@ -53,7 +56,8 @@ KIMAD_FIGURES: dict[str, tuple[Callable[[Path], list[Path]], ...]] = {
 def sweep(given: SweepOptions) -> None:
     """Builds the study, runs what is missing, draws and prints."""
     study = study_of(given.settings, given.data)
-    run(study, given)
+    need = Need(given.task_cpus, given.task_gpus, given.task_threads)
+    run(study, given.out, ray=given.ray, need=need, quiet=given.quiet)
     with mirrored(given.out) as folder:
         table = summarize(study, folder)
         if study.name.startswith("kimad-") and study.name != TRACES:
@@ -69,17 +73,26 @@ def sweep(given: SweepOptions) -> None:
         )
 
 
-def run(study: Study, given: SweepOptions) -> None:
-    """Runs what is missing of a study in its folder, in this process or on Ray."""
-    need = Need(given.task_cpus, given.task_gpus, given.task_threads)
-    executor = None if given.ray is None else OnRay(study, need)
+def run(
+    study: Study, out: str, *, ray: str | None = None, need: Need = ONE, quiet: bool = False
+) -> None:
+    """Runs what is missing of a study in a folder, in this process or on Ray.
+
+    Args:
+        study: what to run.
+        out: its folder, or an address.
+        ray: the address of a Ray, `"local"` for one of our own, `None` for this process.
+        need: of each task on Ray.
+        quiet: no progress.
+    """
     with (
-        Store(given.out) as store,
-        nullcontext() if given.ray is None else session(given.ray),
+        Store(out) as store,
+        nullcontext() if ray is None else session(ray),
         # After Ray has begun: it takes SIGTERM for itself.
         signals() as stopping,
-        progress(given.quiet) as on_advance,
+        progress(quiet) as on_advance,
     ):
+        executor = None if ray is None else OnRay(study, need)
         Runner(study, store, on_advance, stopping, executor).run()
 
 

@@ -1,4 +1,4 @@
-"""The figure of `dopt live`: progress in seconds, lived and simulated."""
+"""The figure of `dopt live`: a panel a run, its progress in seconds, lived and simulated."""
 
 import io
 from typing import Any
@@ -16,6 +16,9 @@ from experiments.style import DASHED, PANEL_INCHES, PAPER, TARGET, legend_order,
 
 
 GREY = "#555555"
+
+COLUMNS = 4
+"""Panels in a row."""
 
 LABELS = {"grad_norm2": r"$\Vert\nabla f(x)\Vert^2$", "value": "$f(x)$"}
 
@@ -38,7 +41,7 @@ def figure_files(study: Study, traces: pd.DataFrame) -> dict[str, bytes]:
 
 
 def live_figure(study: Study, traces: pd.DataFrame) -> Figure:
-    """A panel a regime: what the study measures, lived in full lines and simulated in dashed ones.
+    """A panel a run: what the study measures, lived in a full line and simulated in a dashed one.
 
     Seconds are virtual: those that were lived are divided by the scale of their run, as each has
     one of its own. Without delays there is no scale: they are real ones, and only what was lived
@@ -46,45 +49,61 @@ def live_figure(study: Study, traces: pd.DataFrame) -> Figure:
     """
     delays = bool(traces["time"].notna().all())
     x = "time" if delays else "seconds"
-    regimes = [r for r in study.regimes if r.name in set(traces["regime"])]
+    order = {regime.name: place for place, regime in enumerate(study.regimes)}
+    runs = sorted(
+        traces[["regime", "method"]].drop_duplicates().itertuples(index=False, name=None),
+        key=lambda run: (order[run[0]], legend_order(run[1])),
+    )
+    alone = len({regime for regime, _ in runs}) == 1
+    columns = min(COLUMNS, len(runs))
+    rows = -(-len(runs) // columns)
     width, height = PANEL_INCHES
-    figure = Figure(figsize=(max(1.9 * width, width * len(regimes)), height))
-    axes = figure.subplots(1, len(regimes), sharey=True, squeeze=False)[0]
-    for ax, regime in zip(axes, regimes, strict=True):
-        mine = traces[traces["regime"] == regime.name].dropna(subset=[x])
-        _panel(ax, mine, x, study)
-        ax.set_title(f"{regime.name}, {regime.cluster.n} workers")
-        ax.set_xlabel("virtual time [s]" if delays else "real time [s], no delays")
-    axes[0].set_ylabel(LABELS[study.measure])
-    figure.legend(handles=_handles(traces, delays), loc="outside lower center", ncols=3)
+    size = (max(1.4 * width, 0.62 * width * columns), 0.62 * height * rows + 0.5)
+    figure = Figure(figsize=size)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for place, ax in enumerate(grid.flat):
+        if place >= len(runs):
+            ax.set_visible(False)
+            continue
+        regime, method = runs[place]
+        mine = traces[(traces["regime"] == regime) & (traces["method"] == method)]
+        _panel(ax, mine.dropna(subset=[x]), x, study)
+        ax.set_title(method if alone else f"{regime}: {method}", fontsize="medium")
+        if place + columns >= len(runs):
+            ax.xaxis.set_tick_params(labelbottom=True)
+            ax.set_xlabel("virtual time [s]" if delays else "real time [s], no delays")
+        if place % columns == 0:
+            ax.set_ylabel(LABELS[study.measure])
+    if alone:
+        (regime,) = (regime for regime in study.regimes if regime.name == runs[0][0])
+        figure.suptitle(f"{regime.name}, {regime.cluster.n} workers")
+    figure.legend(handles=_handles(delays), loc="outside lower center", ncols=3)
     return figure
 
 
 def _panel(ax: Axes, traces: pd.DataFrame, x: str, study: Study) -> None:
-    """The curves of one regime; the start stands at the left edge."""
+    """Both curves of one run; the start stands at the left edge."""
     ax.axhline(study.target, **TARGET)
     ax.set_xscale("log")
     if study.measure == "grad_norm2":
         ax.set_yscale("log")
     first = traces.loc[traces["step"] > 0, x].min()
-    for method in sorted(traces["method"].unique(), key=legend_order, reverse=True):
-        for source in (LIVED, SIMULATED):
-            curve = traces[(traces["method"] == method) & (traces["source"] == source)]
-            seconds = np.maximum(curve[x], first / 1.5)
-            line = _line(source, style(method).color)
-            ax.plot(seconds, curve[study.measure], drawstyle="steps-post", **line)
+    for source in (LIVED, SIMULATED):
+        curve = traces[traces["source"] == source]
+        seconds = np.maximum(curve[x], first / 1.5)
+        color = style(traces["method"].iloc[0]).color if source == LIVED else GREY
+        ax.plot(seconds, curve[study.measure], drawstyle="steps-post", **_line(source, color))
 
 
 def _line(source: str, color: str) -> dict[str, Any]:
-    return {"color": color, "linestyle": "-" if source == LIVED else (0, DASHED)}
+    if source == LIVED:
+        return {"color": color, "linestyle": "-"}
+    return {"color": color, "linestyle": (0, DASHED), "linewidth": 1.2}
 
 
-def _handles(traces: pd.DataFrame, delays: bool) -> list[Line2D]:
-    """A colour a method, a line a source, and the target."""
-    methods = sorted(traces["method"].unique(), key=legend_order)
-    found = [
-        Line2D([], [], label=method, **_line(LIVED, style(method).color)) for method in methods
-    ]
-    for source in (LIVED, SIMULATED) if delays else (LIVED,):
-        found.append(Line2D([], [], label=source, **_line(source, GREY)))
+def _handles(delays: bool) -> list[Line2D]:
+    """A line a source, and the target."""
+    found = [Line2D([], [], label="lived (a colour a method)", **_line(LIVED, "#000000"))]
+    if delays:
+        found.append(Line2D([], [], label=SIMULATED, **_line(SIMULATED, GREY)))
     return [*found, Line2D([], [], label="target", **TARGET)]

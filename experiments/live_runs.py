@@ -14,7 +14,6 @@ Each time it runs it replaces the tables; they are written after each run.
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -29,7 +28,7 @@ from experiments.builders import study_of
 from experiments.commands import run as sweep
 from experiments.live_figure import figure_files
 from experiments.live_table import show
-from experiments.options import LiveOptions, Options, SweepOptions
+from experiments.options import LiveOptions
 from experiments.runner import Advance
 from experiments.study import Entry, Regime, Study
 from experiments.terminal import out, progress, signals
@@ -50,8 +49,7 @@ def live(options: LiveOptions) -> None:
     _check(options)
     study = study_of(options.settings, options.data)
     wanted = chosen(study, options.panels, options.methods)
-    shared = {field.name: getattr(options, field.name) for field in fields(Options)}
-    sweep(study, SweepOptions(**shared, settings=options.settings))
+    sweep(study, options.out, ray=options.ray, quiet=options.quiet)
     record = Record(study, place_at(options.out))
     _live(study, wanted, options, record)
     record.draw()

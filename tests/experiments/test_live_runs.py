@@ -119,15 +119,20 @@ def test_a_schedule_is_read_again_and_replayed(folder, tiny):
     np.testing.assert_allclose(trace.time, mine["seconds"])
 
 
-def test_the_figure_has_both_sources(folder, tiny):
+def test_the_figure_has_a_panel_a_run_with_both_sources(folder, tiny):
     traces = pd.read_parquet(folder / live_runs.TRACES)
-    (ax,) = live_figure(tiny(), traces).axes
-    curves = [line for line in ax.lines if line.get_drawstyle() == "steps-post"]
-    assert len(curves) == 4
-    assert sorted(line.get_linestyle() for line in curves) == ["-", "-", "--", "--"]
+    figure = live_figure(tiny(), traces)
+    assert [ax.get_title() for ax in figure.axes] == ["Minibatch SGD", "Asynchronous SGD"]
+    for ax in figure.axes:
+        curves = [line for line in ax.lines if line.get_drawstyle() == "steps-post"]
+        assert [line.get_linestyle() for line in curves] == ["-", "--"]
+        mine = traces[traces["method"] == ax.get_title()]
+        for line, source in zip(curves, (lived.LIVED, lived.SIMULATED), strict=True):
+            there = mine[mine["source"] == source]
+            np.testing.assert_array_equal(line.get_ydata(), there["grad_norm2"])
     without = traces[traces["source"] == lived.LIVED].assign(time=np.nan)
-    (ax,) = live_figure(tiny(), without).axes
-    assert ax.get_xlabel() == "real time [s], no delays"
+    for ax in live_figure(tiny(), without).axes:
+        assert ax.get_xlabel() == "real time [s], no delays"
     assert (folder / "live.png").stat().st_size > 10_000
     assert (folder / "live.pdf").read_bytes().startswith(b"%PDF")
 
