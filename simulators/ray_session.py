@@ -91,7 +91,7 @@ def session(
         _knock(address)
         with _silence() as said:
             ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
         raise ConfigurationError(_refusal(address, error, said)) from error
     try:
         if not own:
@@ -209,6 +209,6 @@ def _refusal(address: str, error: Exception, said: list[str]) -> str:
         return f"Ray cannot be started here: {first}"
     return (
         f"no Ray cluster answers at {address} ({first}); start one by `ray start --head`, give its "
-        "host:port, or leave the address out for a Ray of its own; if the cluster wants a token, "
-        "set RAY_AUTH_MODE=token and copy the head's ~/.ray/auth_token"
+        "host:port on one of its machines, or leave the address out for a Ray of its own; if the "
+        "cluster wants a token, set RAY_AUTH_MODE=token and copy the head's ~/.ray/auth_token"
     )
