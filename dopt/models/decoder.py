@@ -1,0 +1,238 @@
+"""The forward pass of a Llama-family decoder, with and without a cache of keys and values.
+
+A layer adds two branches to the residual stream x:
+
+    1. x ← x + W_o attention(W_q n, W_k n, W_v n),  n = RMSNorm(x), queries and keys rotated
+    2. x ← x + W_down (silu(W_gate m) ⊙ W_up m),    m = RMSNorm(x)
+
+and logits are the head times RMSNorm(x). Activations have the dtype of the embedding; norms,
+rotations, the softmax and the logits are at least float32. Products of float32 keep float32 on
+every device (a GPU's faster TensorFloat-32 would change a model's perplexity in its third digit).
+
+Source: Touvron et al., "LLaMA", arXiv 2302.13971; grouped queries: Ainslie et al., arXiv
+2305.13245; RMSNorm: Zhang, Sennrich, arXiv 1910.07467; SwiGLU: Shazeer, arXiv 2002.05202.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from dopt.models.config import Config
+from dopt.models.parameters import Params
+from dopt.models.rope import rotate, rotations
+
+
+_EXACT = jax.lax.Precision.HIGHEST
+
+
+class Cache(NamedTuple):
+    """Keys and values of the tokens so far, each row of the batch with a length of its own."""
+
+    keys: list[Float[Array, "B capacity kv_heads size"]]
+    """By layer, rotated."""
+    values: list[Float[Array, "B capacity kv_heads size"]]
+    lengths: Int[Array, " B"]
+    """Tokens of each row; what lies behind them is never read."""
+
+
+class Places(NamedTuple):
+    """Where the tokens of a batch stand, and which keys they see."""
+
+    positions: Int[Array, "#B T"]
+    cosines: Float[Array, "#B T half"]
+    sines: Float[Array, "#B T half"]
+    seen: Bool[Array, "#B T S"]
+
+
+def empty_cache(config: Config, rows: int, capacity: int, dtype: Any) -> Cache:
+    """A cache of no tokens with room for `capacity` in each row."""
+    shape = (rows, capacity, config.kv_heads, config.head_size)
+    blank = [jnp.zeros(shape, dtype) for _ in range(config.layers)]
+    return Cache(blank, list(blank), jnp.zeros(rows, jnp.int32))
+
+
+def logits(
+    params: Params, config: Config, tokens: Int[Array | np.ndarray, "B T"]
+) -> Float[Array, "B T vocabulary"]:
+    """The logits of the token that follows each token.
+
+    A token outside of the vocabulary makes its row NaN.
+
+    Raises:
+        ConfigurationError: more tokens than the model was made for.
+    """
+    config.check_length(tokens.shape[1])
+    return _logits(params, config, jnp.asarray(tokens, jnp.int32))
+
+
+def prefill(
+    params: Params,
+    config: Config,
+    tokens: Int[Array | np.ndarray, "B T"],
+    lengths: Int[Array | np.ndarray, " B"],
+    capacity: int,
+) -> tuple[Float[Array, "B vocabulary"], Cache]:
+    """The logits behind each row's last token, and the cache to go on from.
+
+    Args:
+        params: of the model.
+        config: of the model.
+        tokens: rows of prompts; shorter ones are filled up behind their end with any token.
+        lengths: tokens of each row that count, at least one.
+        capacity: tokens that the cache has room for, prompt included.
+
+    Raises:
+        ConfigurationError: more tokens than the model was made for.
+    """
+    config.check_length(tokens.shape[1])
+    cache = empty_cache(config, tokens.shape[0], capacity, params["embedding"].dtype)
+    tokens, lengths = jnp.asarray(tokens, jnp.int32), jnp.asarray(lengths, jnp.int32)
+    return _extend(params, config, tokens, lengths, cache)
+
+
+def decode_step(
+    params: Params, config: Config, tokens: Int[Array, " B"], cache: Cache
+) -> tuple[Float[Array, "B vocabulary"], Cache]:
+    """The logits behind one more token in each row; NaN in a row whose cache has no room left."""
+    counts = jnp.ones_like(cache.lengths)
+    return _extend(params, config, tokens[:, None].astype(jnp.int32), counts, cache)
+
+
+def embed(params: Params, tokens: Int[Array, "B T"]) -> Float[Array, "B T d"]:
+    """The residual stream in front of the first layer."""
+    return jnp.take(params["embedding"], tokens, axis=0, mode="fill")
+
+
+def block(
+    layer: Params,
+    config: Config,
+    x: Float[Array, "B T d"],
+    places: Places,
+    past: tuple[Array, Array] | None = None,
+) -> tuple[Float[Array, "B T d"], tuple[Array, Array]]:
+    """One layer.
+
+    Args:
+        layer: its parameters.
+        config: of the model.
+        x: the residual stream.
+        places: of the tokens, from `places`.
+        past: keys and values [B, S, kv_heads, size] into which those of the tokens are written.
+
+    Returns:
+        The residual stream behind the layer, and the keys and values, `past` included.
+    """
+    B, T, _ = x.shape
+    normed = rms_norm(x, layer["attention_norm"], config)
+
+    def heads(name: str, count: int) -> Array:
+        y = project(normed, layer[name])
+        if config.qkv_bias:
+            y = y + layer[f"{name}_bias"].astype(y.dtype)[None, None]
+        return y.reshape(B, T, count, config.head_size)
+
+    q, k, v = heads("q", config.heads), heads("k", config.kv_heads), heads("v", config.kv_heads)
+    if config.qk_norm:
+        q, k = rms_norm(q, layer["q_norm"], config), rms_norm(k, layer["k_norm"], config)
+    q, k = (rotate(a, places.cosines, places.sines) for a in (q, k))
+    if past is not None:
+        rows = jnp.arange(B)[:, None]
+        k = past[0].at[rows, places.positions].set(k.astype(past[0].dtype))
+        v = past[1].at[rows, places.positions].set(v.astype(past[1].dtype))
+    x = x + project(attention(q, k, v, places.seen), layer["o"])
+    normed = rms_norm(x, layer["mlp_norm"], config)
+    gated = jax.nn.silu(project(normed, layer["gate"])) * project(normed, layer["up"])
+    return x + project(gated, layer["down"]), (k, v)
+
+
+def head(params: Params, config: Config, x: Float[Array, "*b d"]) -> Float[Array, "*b vocabulary"]:
+    """The logits of the residual stream behind the last layer, in float32 or wider."""
+    weight = params["embedding" if config.tied else "head"]
+    normed = rms_norm(x, params["norm"], config)
+    return jnp.matmul(
+        normed,
+        weight.astype(x.dtype).T,
+        precision=_EXACT,
+        preferred_element_type=_wide(x.dtype),
+    )
+
+
+def places(config: Config, positions: Int[Array, "#B T"], keys: int, dtype: Any) -> Places:
+    """What a token at each position is rotated by, and sees of the first `keys` positions."""
+    cosines, sines = rotations(config, keys, _wide(dtype))
+    seen = jnp.arange(keys, dtype=jnp.int32)[None, None, :] <= positions[:, :, None]
+    return Places(positions, cosines[positions], sines[positions], seen)
+
+
+def project(x: Float[Array, "*b i"], weight: Float[Array, "o i"]) -> Float[Array, "*b o"]:
+    """W x, in the dtype of x."""
+    return jnp.matmul(x, weight.astype(x.dtype).T, precision=_EXACT)
+
+
+def rms_norm(
+    x: Float[Array, "*b d"], weight: Float[Array, " d"], config: Config
+) -> Float[Array, "*b d"]:
+    """RMSNorm along the last axis: x / √(mean x² + ε) ⊙ weight."""
+    wide = x.astype(_wide(x.dtype))
+    scale = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + config.norm_eps)
+    factors = weight.astype(wide.dtype).reshape((1,) * (x.ndim - 1) + weight.shape)
+    return (wide * scale * factors).astype(x.dtype)
+
+
+def attention(
+    q: Float[Array, "B T heads size"],
+    k: Float[Array, "B S kv_heads size"],
+    v: Float[Array, "B S kv_heads size"],
+    seen: Bool[Array, "#B T S"],
+) -> Float[Array, "B T heads*size"]:
+    """The softmax of q·k/√size over the keys that are seen, times their values."""
+    B, T, H, size = q.shape
+    K, wide = k.shape[2], _wide(q.dtype)
+    grouped = q.reshape(B, T, K, H // K, size)
+    scores = jnp.einsum(
+        "btkgd,bskd->bkgts", grouped, k, precision=_EXACT, preferred_element_type=wide
+    )
+    scores = jnp.where(seen[:, None, None], scores / size**0.5, -jnp.inf)
+    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
+    return jnp.einsum("bkgts,bskd->btkgd", weights, v, precision=_EXACT).reshape(B, T, H * size)
+
+
+def _wide(dtype: Any) -> Any:
+    return jnp.dtype(dtype if jnp.dtype(dtype).itemsize >= 4 else jnp.float32)
+
+
+@partial(jax.jit, static_argnames="config")
+def _logits(params: Params, config: Config, tokens: Array) -> Array:
+    x = embed(params, tokens)
+    T = tokens.shape[1]
+    where = places(config, jnp.arange(T, dtype=jnp.int32)[None], T, x.dtype)
+    for layer in params["layers"]:
+        x, _ = block(layer, config, x, where)
+    return head(params, config, x)
+
+
+@partial(jax.jit, static_argnames="config")
+def _extend(
+    params: Params, config: Config, tokens: Array, counts: Array, cache: Cache
+) -> tuple[Array, Cache]:
+    """Appends the first `counts` tokens of each row."""
+    x = embed(params, tokens)
+    T, capacity = tokens.shape[1], cache.keys[0].shape[1]
+    positions = cache.lengths[:, None] + jnp.arange(T, dtype=jnp.int32)[None]
+    where = places(config, positions, capacity, x.dtype)
+    keys, values = [], []
+    for layer, past in zip(
+        params["layers"], zip(cache.keys, cache.values, strict=True), strict=True
+    ):
+        x, (k, v) = block(layer, config, x, where, past)
+        keys.append(k)
+        values.append(v)
+    lengths = cache.lengths + counts
+    last = jnp.take_along_axis(x, (counts - 1)[:, None, None], axis=1)[:, 0]
+    # A write behind the end of an array is dropped without a word.
+    full = (lengths > capacity)[:, None]
+    return jnp.where(full, jnp.nan, head(params, config, last)), Cache(keys, values, lengths)

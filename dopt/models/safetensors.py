@@ -1,0 +1,237 @@
+"""Models in folders of Hugging Face: `config.json` and safetensors, in one file or in shards.
+
+Files are memory-mapped and read one array at a time. Names, shapes and dtypes of all arrays are
+checked against the configuration before the first is read. Needs the package `safetensors` (extra
+`llm`).
+"""
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path as FilePath
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from dopt.errors import ConfigurationError, DataError, UnsupportedError
+from dopt.models.config import Config
+from dopt.models.config_json import read_config, to_hugging_face
+from dopt.models.memory import check_dtype, check_memory
+from dopt.models.parameters import Model, Path, build, leaf, parameter_shapes
+
+
+_SINGLE = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
+_HEAD = "lm_head.weight"
+_UNUSED = ".rotary_emb.inv_freq"
+"""Old Llama files carry the frequencies, which the configuration tells."""
+
+_OUTSIDE = {
+    "embedding": "model.embed_tokens.weight",
+    "norm": "model.norm.weight",
+    "head": _HEAD,
+}
+_INSIDE = {
+    "attention_norm": "input_layernorm.weight",
+    "mlp_norm": "post_attention_layernorm.weight",
+    **{name: f"self_attn.{name}_proj.weight" for name in "qkvo"},
+    **{f"{name}_bias": f"self_attn.{name}_proj.bias" for name in "qkv"},
+    **{f"{name}_norm": f"self_attn.{name}_norm.weight" for name in "qk"},
+    **{name: f"mlp.{name}_proj.weight" for name in ("gate", "up", "down")},
+}
+
+_DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16}
+
+
+def tensor_name(path: Path) -> str:
+    """Hugging Face's name of the array at a place in the parameters."""
+    if len(path) == 1:
+        return _OUTSIDE[str(path[0])]
+    return f"model.layers.{path[1]}.{_INSIDE[str(path[2])]}"
+
+
+def load_hugging_face(folder: str | FilePath, dtype: Any = None) -> Model:
+    """A Llama, Mistral, Qwen2 or Qwen3 model from a folder.
+
+    Args:
+        folder: with `config.json` and `model.safetensors`, or its shards and their index.
+        dtype: of the parameters; by default as they are stored.
+
+    Raises:
+        DataError: a file is absent, cut or not what it should be; a tensor is absent, unknown, of
+            another shape, or holds NaN or infinity.
+        UnsupportedError: tensors that are not of floating point, or an absent package.
+        ConfigurationError: a configuration that the decoder does not have, arrays of several
+            dtypes where none is asked for, or a model that does not fit into memory.
+    """
+    folder = FilePath(folder)
+    asked = None if dtype is None else check_dtype(dtype)
+    config = read_config(folder / "config.json")
+    with _opened(folder) as files:
+        found: dict[str, Any] = {}
+        for file in files:
+            for name in file.keys():  # noqa: SIM118
+                if name in found:
+                    raise DataError(f"{folder} holds {name} in two files; fetch the model again")
+                found[name] = file
+        _check(folder, config, found)
+        stored = {found[name].get_slice(name).get_dtype() for name in _expected(config)}
+        if asked is None and len(stored) > 1:
+            raise ConfigurationError(
+                f"{folder} holds parameters as {', '.join(sorted(stored))}; ask for one dtype"
+            )
+        kept = asked if asked is not None else check_dtype(_DTYPES[stored.pop()])
+        check_memory(config, kept, source=str(folder))
+
+        def read(path: Path, shape: tuple[int, ...]) -> Any:
+            name = tensor_name(path)
+            array = found[name].get_tensor(name)
+            if not np.isfinite(array).all():
+                raise DataError(f"{folder}: {name} holds NaN or infinity; fetch the model again")
+            return jnp.asarray(array, kept)
+
+        params = build(config, read)
+        if config.tied and _HEAD in found:
+            head = found[_HEAD].get_tensor(_HEAD)
+            if not np.array_equal(head.astype(kept), np.asarray(params["embedding"])):
+                raise DataError(
+                    f"{folder}: config.json ties the head to the embedding, but {_HEAD} is another "
+                    "matrix; set tie_word_embeddings to false if the head is separate"
+                )
+    return Model(params, config)
+
+
+def save_hugging_face(
+    folder: str | FilePath, model: Model, *, shard_bytes: int = 5 * 10**9
+) -> None:
+    """Writes `config.json` and the parameters, in shards if they are more than `shard_bytes`.
+
+    One shard is copied to the host at a time, and each file appears under its name when it is
+    whole.
+
+    Raises:
+        ConfigurationError: the folder holds a model already, parameters that do not fit the
+            configuration, or a configuration that no known architecture has.
+        UnsupportedError: an absent package.
+    """
+    _require_package()
+    from safetensors.numpy import save_file
+
+    folder = FilePath(folder)
+    params, config = model
+    values = to_hugging_face(config)
+    if folder.is_dir() and any(folder.glob("*.safetensors*")):
+        raise ConfigurationError(f"{folder} holds a model already; name another folder")
+    shapes = parameter_shapes(config)
+    for path, shape in shapes.items():
+        if leaf(params, path).shape != shape:
+            raise ConfigurationError(
+                f"{tensor_name(path)} has shape {leaf(params, path).shape}; "
+                f"the configuration says {shape}"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    shards = _shards(params, list(shapes), shard_bytes)
+    index: dict[str, str] = {}
+    for i, shard in enumerate(shards):
+        name = _SINGLE if len(shards) == 1 else f"model-{i + 1:05}-of-{len(shards):05}.safetensors"
+        index |= {tensor_name(path): name for path in shard}
+        arrays = {tensor_name(path): np.asarray(leaf(params, path)) for path in shard}
+        partial = folder / f"{name}.part"
+        save_file(arrays, partial, metadata={"format": "pt"})
+        partial.rename(folder / name)
+    if len(shards) > 1:
+        size = sum(leaf(params, path).nbytes for path in shapes)
+        text = json.dumps({"metadata": {"total_size": size}, "weight_map": index}, indent=2)
+        (folder / _INDEX).write_text(text)
+    values["torch_dtype"] = params["embedding"].dtype.name
+    (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n")
+
+
+def _require_package() -> None:
+    if importlib.util.find_spec("safetensors") is None:
+        raise UnsupportedError(
+            "safetensors files need the package safetensors; install dopt-jax[llm]"
+        )
+
+
+def _shards(params: Any, paths: list[Path], most: int) -> list[list[Path]]:
+    """Arrays in their order, as many a shard as fit; one that is larger is alone."""
+    shards: list[list[Path]] = [[]]
+    held = 0
+    for path in paths:
+        size = leaf(params, path).nbytes
+        if shards[-1] and held + size > most:
+            shards.append([])
+            held = 0
+        shards[-1].append(path)
+        held += size
+    return shards
+
+
+@contextmanager
+def _opened(folder: FilePath) -> Iterator[list[Any]]:
+    """All files of a model, memory-mapped."""
+    _require_package()
+    from safetensors import SafetensorError, safe_open
+
+    with ExitStack() as stack:
+        files = []
+        for path in _paths(folder):
+            try:
+                files.append(stack.enter_context(safe_open(path, "np")))
+            except SafetensorError as error:
+                raise DataError(f"{path} is cut or damaged ({error}); fetch it again") from error
+            except OSError as error:
+                raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        yield files
+
+
+def _paths(folder: FilePath) -> list[FilePath]:
+    if (folder / _SINGLE).exists():
+        return [folder / _SINGLE]
+    index = folder / _INDEX
+    if not index.exists():
+        raise DataError(f"{folder} holds neither {_SINGLE} nor {_INDEX}; name a model's folder")
+    try:
+        names = set(json.loads(index.read_bytes())["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{index} is no index of shards; fetch it again") from error
+    paths = [folder / str(name) for name in sorted(names)]
+    for path in paths:
+        if path.parent != folder or not path.exists():
+            raise DataError(f"{path}, which {_INDEX} names, is not there; fetch it")
+    return paths
+
+
+def _expected(config: Config) -> dict[str, tuple[int, ...]]:
+    return {tensor_name(path): shape for path, shape in parameter_shapes(config).items()}
+
+
+def _check(folder: FilePath, config: Config, found: dict[str, Any]) -> None:
+    """Names, shapes and dtypes of all tensors, from the headers."""
+    expected = _expected(config)
+    if absent := expected.keys() - found.keys():
+        raise DataError(f"{folder} lacks {_some(absent)}, which config.json asks for")
+    allowed = {_HEAD} if config.tied else set()
+    extra = {name for name in found.keys() - expected.keys() if not name.endswith(_UNUSED)}
+    if extra := extra - allowed:
+        raise DataError(f"{folder} holds {_some(extra)}, which config.json does not ask for")
+    for name, shape in expected.items():
+        stored = found[name].get_slice(name)
+        if tuple(stored.get_shape()) != shape:
+            raise DataError(
+                f"{folder}: {name} has shape {tuple(stored.get_shape())}; config.json says {shape}"
+            )
+        if stored.get_dtype() not in _DTYPES:
+            raise UnsupportedError(
+                f"{folder}: {name} is stored as {stored.get_dtype()}; read are "
+                f"{', '.join(_DTYPES)}, and no quantized weights"
+            )
+
+
+def _some(names: set[str]) -> str:
+    first = sorted(names)[:3]
+    rest = len(names) - len(first)
+    return ", ".join(first) + (f" and {rest} more" if rest else "")
