@@ -146,6 +146,7 @@ def modules_after(statement):
 def test_imports_are_light():
     heavy = {
         "fsspec",
+        "gguf",
         "matplotlib",
         "mlxtend",
         "pandas",
