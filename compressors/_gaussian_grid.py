@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from compressors import grids
+
 
 MOST_BITS = 8
 
@@ -26,34 +28,14 @@ class Grid(NamedTuple):
 def lloyd_max(bits: int) -> Grid:
     """The 2^bits points of least D: each the mean of a normal variable over its own cell.
 
-    Lloyd's iteration on the positive half, then Newton's method, which it leads to slowly.
+    That of `compressors.grids`, as a vector.
     """
-    from scipy.optimize import root
-    from scipy.stats import norm
-
-    half = 1 << (bits - 1)
-    points = norm.isf(0.5 - (np.arange(half) + 0.5) / (2 * half))
-    for _ in range(100):
-        points = _centroids(points)
-    points = root(lambda p: _centroids(p) - p, points, tol=1e-14).x
-    full = np.concatenate([-points[::-1], points])
-    distortion = 1 - 2 * float(points**2 @ _masses(points))
-    return Grid(full, (full[1:] + full[:-1]) / 2, distortion)
+    grid = grids.lloyd_max(1 << bits)
+    return Grid(grid.points[:, 0], grid.thresholds, grid.mse)
 
 
 def _edges(points: Float[np.ndarray, " half"]) -> Float[np.ndarray, " edges"]:
     return np.concatenate([[0.0], (points[1:] + points[:-1]) / 2, [np.inf]])
-
-
-def _masses(points: Float[np.ndarray, " half"]) -> Float[np.ndarray, " half"]:
-    from scipy.special import ndtr
-
-    return -np.diff(ndtr(-_edges(points)))
-
-
-def _centroids(points: Float[np.ndarray, " half"]) -> Float[np.ndarray, " half"]:
-    density = np.exp(-(_edges(points) ** 2) / 2) / math.sqrt(2 * math.pi)
-    return -np.diff(density) / _masses(points)
 
 
 @functools.cache

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+
+from compressors.grids import absmax_error, af4, fp4, gaussian_grid, integer, lloyd_max, nf4
+
+
+PUBLISHED = [
+    (nf4(), (0.007620, 0.008468, 0.009143)),
+    (af4(), (0.008210, 0.009146, 0.009912)),
+    (integer(4), (0.009424, 0.011585, 0.013735)),
+    (integer(4, 7.5), (0.008981, 0.010571, 0.012270)),
+    (fp4(), (0.010222, 0.011177, 0.011842)),
+]
+
+
+@pytest.mark.parametrize(("grid", "errors"), PUBLISHED)
+def test_errors_of_known_formats(grid, errors):
+    measured = [absmax_error(grid, group) for group in (32, 64, 128)]
+    np.testing.assert_allclose(measured, errors, rtol=0.01)
+
+
+def test_eight_bits():
+    measured = [absmax_error(integer(8), group) for group in (32, 64, 128)]
+    np.testing.assert_allclose(measured, (0.000029, 0.000035, 0.000042), atol=5e-7)
+
+
+@pytest.mark.parametrize("group", [1, 2, 7, 64])
+@pytest.mark.parametrize("grid", [nf4(), integer(3, 3.5), lloyd_max(5)])
+def test_errors_by_monte_carlo(grid, group):
+    z = np.random.default_rng(group).standard_normal((400_000 // group, group))
+    most = np.abs(z).max(axis=1, keepdims=True)
+    line = grid.points[:, 0]
+    codes = np.abs((z / most)[..., None] - line).argmin(axis=-1)
+    errors = np.mean((z - most * line[codes]) ** 2, axis=1)
+    deviation = errors.std() / np.sqrt(errors.size)
+    assert abs(errors.mean() - absmax_error(grid, group)) <= 5 * deviation + 1e-12
+
+
+def test_what_is_refused():
+    with pytest.raises(ValueError, match="groups of 0 numbers: give 1 or more"):
+        absmax_error(nf4(), 0)
+    with pytest.raises(ValueError, match="p = 2 has no thresholds"):
+        absmax_error(gaussian_grid(2, 16), 64)
