@@ -17,8 +17,24 @@ from dopt.policies import Arrival, Assign, Cancel, Count, Timing
 
 
 @jax.jit
-def _work(method, problem, memory, models, job, key, coin):
+def _work(method, problem, memory, models, job, run, coin):
+    key = job_key(run, job.worker, job.job)
     return method.work(problem, memory, models, job, key=key, coin=coin)
+
+
+@jax.jit
+def _absorb(method, total, code, job, coin):
+    codes, batch = jax.tree.map(lambda a: a[None], (code, job))
+    return total + method.absorb(codes, batch, total.dtype, coin=coin)
+
+
+@jax.jit
+def _step(method, server, total, phase, budget, coin):
+    server = method.step(server, total, phase, budget, coin=coin)
+    return server, method.broadcast(server)
+
+
+_coin = jax.jit(round_key)
 
 
 def event_loop(problem, method, costs, K, *, policy=None, seed=0, timeline_seed=0):
@@ -33,7 +49,7 @@ def event_loop(problem, method, costs, K, *, policy=None, seed=0, timeline_seed=
     total, phase, job, code, version = jnp.zeros_like(x), 0, None, None, 0
 
     def coin(version: int):
-        return round_key(run, jnp.int32(version))
+        return _coin(run, jnp.int32(version))
 
     def begin(assign: Assign) -> None:
         i = assign.worker
@@ -45,10 +61,9 @@ def event_loop(problem, method, costs, K, *, policy=None, seed=0, timeline_seed=
             most_gradients=assign.gradients,
             most_messages=max(assign.messages, 1),
         )
-        key = job_key(run, job.worker, job.job)
         read = (sent[-1], sent[max(len(sent) - 2, 0)])[: method.reads]
         read_at = len(sent) - 1
-        memories[i], code = _work(method, problem, memories[i], read, job, key, coin(read_at))
+        memories[i], code = _work(method, problem, memories[i], read, job, run, coin(read_at))
         seconds = float(costs.job_seconds(i, *assign[1:4], download=False, bits=assign.bits))
         jobs[i] += 1
         # Rounded so that mathematical ties are ties; the tests' clusters have times far apart.
@@ -67,16 +82,13 @@ def event_loop(problem, method, costs, K, *, policy=None, seed=0, timeline_seed=
                 epochs[action.worker] += 1
             elif isinstance(action, Count):
                 counted = replace(job, weight=jnp.asarray(action.weight))
-                batch, codes = jax.tree.map(lambda a: a[None], (counted, code))
-                part = method.absorb(codes, batch, x.dtype, coin=coin(version))
-                total, phase = total + part, job.phase
+                total = _absorb(method, total, code, counted, coin(version))
+                phase = job.phase
             else:
-                key = coin(len(models) - 1)
-                server = method.step(
-                    server, total, jnp.int32(phase), jnp.int32(action.budget), coin=key
-                )
+                numbers = jnp.int32(phase), jnp.int32(action.budget)
+                server, out = _step(method, server, total, *numbers, coin(len(models) - 1))
                 models.append(server.x)
-                sent.append(method.broadcast(server))
+                sent.append(out)
                 times.append(now)
                 total = jnp.zeros_like(x)
         while True:
