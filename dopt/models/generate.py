@@ -56,8 +56,9 @@ def generate(
     tokens = np.zeros((len(prompts), min(room, config.longest)), np.int32)
     for row, prompt in zip(tokens, prompts, strict=True):
         row[: len(prompt)] = prompt
-    drawn, counts = _generate(
-        params, config, tokens, lengths, key, np.array(stop, np.int32), new_tokens, sampling
+    logits, cache = prefill(params, config, tokens, lengths, tokens.shape[1] + new_tokens)
+    drawn, counts = _draw(
+        params, config, logits, cache, key, np.array(stop, np.int32), new_tokens, sampling
     )
     return [
         row[:count].tolist()
@@ -85,20 +86,19 @@ def _check(
 
 
 @partial(jax.jit, static_argnames=("config", "new_tokens", "sampling"))
-def _generate(
+def _draw(
     params: Params,
     config: Config,
-    tokens: Array,
-    lengths: Array,
+    logits: Array,
+    cache: Cache,
     key: PRNGKeyArray,
     stop: Array,
     new_tokens: int,
     sampling: Sampling,
 ) -> tuple[Array, Array]:
     """The drawn tokens [B, new_tokens], and how many of each row count."""
-    B, T = tokens.shape
+    B = logits.shape[0]
     keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(B))
-    logits, cache = prefill(params, config, tokens, lengths, T + new_tokens)
     drawn = jnp.zeros((B, new_tokens), jnp.int32)
 
     def going(state: tuple[Array, Array, Cache, Array, Array]) -> Array:

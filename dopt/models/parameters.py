@@ -13,6 +13,7 @@ without "head" where it is tied. A layer holds, with weights as [out, in], so th
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -104,6 +105,14 @@ def random_parameters(config: Config, key: PRNGKeyArray, dtype: Any = jnp.float3
         if name.endswith("bias"):
             return jnp.zeros(shape, dtype)
         scale = 0.02 / math.sqrt(2 * config.layers) if name in ("o", "down") else 0.02
-        return scale * jax.random.normal(jax.random.fold_in(key, places[path]), shape, dtype)
+        return _normal(key, jnp.int32(places[path]), jnp.float32(scale), shape, dtype)
 
     return build(config, draw)
+
+
+@partial(jax.jit, static_argnames=("shape", "dtype"))
+def _normal(
+    key: PRNGKeyArray, place: Array, scale: Array, shape: tuple[int, ...], dtype: Any
+) -> Array:
+    drawn = jax.random.normal(jax.random.fold_in(key, place), shape, dtype)
+    return scale.astype(dtype) * drawn
