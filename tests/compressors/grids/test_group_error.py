@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from compressors.grids import absmax_error, af4, fp4, gaussian_grid, integer, lloyd_max, nf4
+from compressors.grids import (
+    absmax_error,
+    af4,
+    fp4,
+    gaussian_grid,
+    integer,
+    lloyd_max,
+    minmax_error,
+    nf4,
+)
 
 
 PUBLISHED = [
@@ -36,8 +45,37 @@ def test_errors_by_monte_carlo(grid, group):
     assert abs(errors.mean() - absmax_error(grid, group)) <= 5 * deviation + 1e-12
 
 
+@pytest.mark.parametrize(
+    ("bits", "errors"),
+    [
+        (4, (0.006521, 0.008299, 0.010097)),
+        (3, (0.029947, 0.038070, 0.046367)),
+        (2, (0.164935, 0.208542, 0.252688)),
+    ],
+)
+def test_errors_of_asymmetric_integers(bits, errors):
+    measured = [minmax_error(1 << bits, group) for group in (32, 64, 128)]
+    np.testing.assert_allclose(measured, errors, rtol=0.01)
+
+
+@pytest.mark.parametrize(("n", "group"), [(2, 3), (5, 10), (8, 2), (16, 64)])
+def test_errors_of_asymmetric_integers_by_monte_carlo(n, group):
+    z = np.random.default_rng(group).standard_normal((400_000 // group, group))
+    low = np.minimum(z.min(axis=1, keepdims=True), 0)
+    step = (np.maximum(z.max(axis=1, keepdims=True), 0) - low) / (n - 1)
+    zero = np.round(-low / step)
+    codes = np.clip(np.round(z / step) + zero, 0, n - 1)
+    errors = np.mean((z - step * (codes - zero)) ** 2, axis=1)
+    deviation = errors.std() / np.sqrt(errors.size)
+    assert abs(errors.mean() - minmax_error(n, group)) <= 5 * deviation + 2e-3 * errors.mean()
+
+
 def test_what_is_refused():
     with pytest.raises(ValueError, match="groups of 0 numbers: give 1 or more"):
         absmax_error(nf4(), 0)
     with pytest.raises(ValueError, match="p = 2 has no thresholds"):
         absmax_error(gaussian_grid(2, 16), 64)
+    with pytest.raises(ValueError, match="groups of 1 numbers: give 2 or more"):
+        minmax_error(16, 1)
+    with pytest.raises(ValueError, match="a grid of 1 points: give 2 or more"):
+        minmax_error(1, 64)
