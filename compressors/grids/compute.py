@@ -1,6 +1,6 @@
 """Computes grids of p = 2, 3, 4 and writes them to files: python -m compressors.grids.compute.
 
-Without arguments it computes those that come with the package (`SIZES`), a few minutes on one
+Without arguments it computes those that come with the package (`SIZES`), about three minutes of one
 core; with --p and --n, one. A file that is there already is left alone, so that an interrupted call
 goes on when it is repeated; the state of a training is written every few seconds beside the file,
 and removed at the end. The points depend on p, n and the versions of numpy and scipy alone.

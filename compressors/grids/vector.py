@@ -9,7 +9,7 @@ Samples are Sobol points shifted at random and mapped to normal ones. Their seed
 round, so that a training that is resumed gives the points of one that was not interrupted.
 
 Central symmetry is not imposed: it costs 2 % of the error at p = 2, n = 16, whose best grid has one
-point in the middle, five around it and ten around those.
+point in the middle, six around it and nine around those.
 """
 
 from dataclasses import dataclass, replace

@@ -10,7 +10,7 @@ from compressors.grids.gaussian import FOLDER
 
 
 SHIPPED = [(p, n) for p in (2, 3, 4) for n in shipped_sizes(p)]
-DRAWS = 1 << 18
+DRAWS = 1 << 17
 
 
 @pytest.mark.parametrize(("p", "n"), SHIPPED)

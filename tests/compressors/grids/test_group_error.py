@@ -33,10 +33,10 @@ def test_eight_bits():
     np.testing.assert_allclose(measured, (0.000029, 0.000035, 0.000042), atol=5e-7)
 
 
-@pytest.mark.parametrize("group", [1, 2, 7, 64])
+@pytest.mark.parametrize("group", [1, 7, 64])
 @pytest.mark.parametrize("grid", [nf4(), integer(3, 3.5), lloyd_max(5)])
 def test_errors_by_monte_carlo(grid, group):
-    z = np.random.default_rng(group).standard_normal((400_000 // group, group))
+    z = np.random.default_rng(group).standard_normal((100_000 // group, group))
     most = np.abs(z).max(axis=1, keepdims=True)
     line = grid.points[:, 0]
     codes = np.abs((z / most)[..., None] - line).argmin(axis=-1)
@@ -60,7 +60,7 @@ def test_errors_of_asymmetric_integers(bits, errors):
 
 @pytest.mark.parametrize(("n", "group"), [(2, 3), (5, 10), (8, 2), (16, 64)])
 def test_errors_of_asymmetric_integers_by_monte_carlo(n, group):
-    z = np.random.default_rng(group).standard_normal((400_000 // group, group))
+    z = np.random.default_rng(group).standard_normal((100_000 // group, group))
     low = np.minimum(z.min(axis=1, keepdims=True), 0)
     step = (np.maximum(z.max(axis=1, keepdims=True), 0) - low) / (n - 1)
     zero = np.round(-low / step)
