@@ -182,8 +182,9 @@ def test_refusals(name, change, words, monkeypatch):
         BUILDERS[type(settings)].build(settings, None)
 
 
-def test_a_run_to_the_end(tmp_path, capsys):
+def test_a_run_to_the_end(tmp_path, capsys, monkeypatch):
     """The smoke preset of the quadratics: tables, figures, and once more for nothing."""
+    monkeypatch.setattr(kimad_rounds, "LAYER_ROUNDS", 12)  # rounds of layers are replayed plainly
     settings = SMOKE["kimad-quadratic"]
     sweep(SweepOptions(out=tmp_path, quiet=True, settings=settings))
     printed = capsys.readouterr().out
@@ -214,6 +215,7 @@ def check_rounds(folder, settings):
     layers = pd.read_parquet(folder / "layers.parquet")
     assert set(layers["method"]) == {kimad.KIMAD, kimad.KIMAD_PLUS}
     assert layers.groupby(["method", "round"]).size().eq(3).all()
+    assert layers.groupby("method")["round"].nunique().eq(12).all()
     uniform = layers[layers["method"] == kimad.KIMAD].groupby("round")["ratio"]
     assert (uniform.max() - uniform.min()).max() < 1e-12
 

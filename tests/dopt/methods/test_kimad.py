@@ -138,16 +138,26 @@ def test_layers_that_are_not_the_models_are_refused():
         Kimad(STEP, layers, layers, RoundTime(1.0)).policy(costs, D + 1)
 
 
-@pytest.mark.parametrize(
-    "ladder",
-    [
-        RandKLadder((0.1, 0.4, 1.0)),
-        QuantizationLadder((1, 4)),
-        LowRankLadder((1, 2), (5, 4)),
-    ],
-    ids=lambda ladder: ladder.name,
+RANDOM, WIDTHS, RANKS = (
+    RandKLadder((0.1, 0.4, 1.0)),
+    QuantizationLadder((1, 4)),
+    LowRankLadder((1, 2), (5, 4)),
 )
-@pytest.mark.parametrize("rule", [Uniform(), Knapsack(20)], ids=lambda rule: rule.name)
+
+
+@pytest.mark.parametrize(
+    ("ladder", "rule"),
+    [
+        (RANDOM, Knapsack(20)),
+        (WIDTHS, Uniform()),
+        (RANKS, Uniform()),
+        *(
+            pytest.param(*other, marks=pytest.mark.slow)
+            for other in ((RANDOM, Uniform()), (WIDTHS, Knapsack(20)), (RANKS, Knapsack(20)))
+        ),
+    ],
+    ids=lambda value: value.name,
+)
 def test_other_families_by_the_same_interface(ladder, rule):
     """Random indices, bit widths and ranks: messages keep to budgets, and replays agree."""
     layers = Budgeted((ladder,), (D,), rule)
