@@ -18,7 +18,11 @@ module = importlib.import_module("dopt.replay.replay")  # `dopt.replay.replay` i
 
 
 @pytest.mark.parametrize(
-    "name", ["minibatch", "qsgd", "async-adaptive", "rennala", "shadowheart", "ef21", "marina"]
+    "name",
+    [
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("minibatch", "qsgd", "rennala")),
+        *("async-adaptive", "shadowheart", "ef21", "marina"),
+    ],
 )
 def test_a_grid_at_once_is_its_runs_one_at_a_time(name):
     problem, method, schedule, *_ = run(name)
