@@ -19,6 +19,9 @@ from compressors.kernels.pack.api import PACK
 
 ORACLES = {"sequential": write_sequential, "planar": write_planar}
 
+packed = jax.jit(pack, static_argnames=("bits", "layout"))
+unpacked = jax.jit(unpack, static_argnames=("bits", "k", "layout"))
+
 
 @st.composite
 def codes_of_bits(draw):
@@ -34,10 +37,10 @@ def codes_of_bits(draw):
 @example(([2**27 - 1] * 67, 27))
 def test_every_bit_is_in_its_place(layout, case):
     codes, bits = case
-    words = pack(jnp.asarray(codes, jnp.uint32), bits, layout=layout)
+    words = packed(jnp.asarray(codes, jnp.uint32), bits, layout=layout)
     assert words.dtype == jnp.uint32
     assert words.tolist() == ORACLES[layout](codes, bits)
-    assert unpack(words, bits, len(codes), layout=layout).tolist() == codes
+    assert unpacked(words, bits, len(codes), layout=layout).tolist() == codes
 
 
 @pytest.mark.parametrize(
@@ -47,10 +50,10 @@ def test_every_bit_is_in_its_place(layout, case):
 )
 def test_every_width_over_several_periods(layout, bits):
     codes = np.random.default_rng(bits).integers(0, 2**bits, 131, dtype=np.uint32)
-    words = pack(jnp.asarray(codes), bits, layout=layout)
+    words = packed(jnp.asarray(codes), bits, layout=layout)
     assert words.tolist() == ORACLES[layout](codes.tolist(), bits)
     assert words.size == words_of(131, bits)
-    back = unpack(words, bits, 131, layout=layout)
+    back = unpacked(words, bits, 131, layout=layout)
     assert back.dtype == (np.uint8 if bits <= 8 else np.uint16 if bits <= 16 else np.uint32)
     np.testing.assert_array_equal(back, codes)
 

@@ -75,16 +75,20 @@ def case(request):
     return request.param
 
 
+_quantize = jax.jit(quantize_pack, static_argnames=("grid", "group_size", "backend"))
+_dequantize = jax.jit(
+    unpack_dequantize, static_argnames=("grid", "k", "group_size", "dtype", "backend")
+)
+
+
 def quantized(case, *, seed=None, backend="auto"):
     x, scale = jnp.asarray(case.x), jnp.asarray(case.scales)
-    return quantize_pack(x, case.grid, scale, seed=seed, backend=backend, **case.options)
+    return _quantize(x, case.grid, scale, seed=seed, backend=backend, **case.options)
 
 
 def dequantized(case, words, *, dtype=jnp.float32, backend="auto"):
     k, scale = case.shape[-1], jnp.asarray(case.scales)
-    return unpack_dequantize(
-        words, case.grid, scale, k, dtype=dtype, backend=backend, **case.options
-    )
+    return _dequantize(words, case.grid, scale, k, dtype=dtype, backend=backend, **case.options)
 
 
 def points(grid, zero):

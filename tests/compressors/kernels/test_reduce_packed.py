@@ -1,5 +1,6 @@
 """The mean of messages against decoding each, for every form."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,6 +16,11 @@ from compressors.kernels.quantize_pack import (
     unpack_dequantize,
 )
 from compressors.kernels.reduce_packed import reduce_packed
+
+
+quantize = jax.jit(quantize_pack, static_argnames=("grid", "group_size"))
+dequantize = jax.jit(unpack_dequantize, static_argnames=("grid", "k", "group_size"))
+reduce = jax.jit(reduce_packed, static_argnames=("grid", "k", "group_size", "backend"))
 
 
 CASES = [
@@ -36,15 +42,15 @@ def messages(request):
     zero = jnp.full(shape, 2, jnp.int32) if grid.shifted else None
     seed = hash_words((jnp.uint32(1), jnp.uint32(2)), jnp.arange(2, dtype=jnp.uint32))
     seed = (seed[0], seed[1]) if grid.random else None
-    words = quantize_pack(x, grid, scale, zero=zero, seed=seed, group_size=group)
+    words = quantize(x, grid, scale, zero=zero, seed=seed, group_size=group)
     return words, (grid, scale, k), {"zero": zero, "group_size": group}
 
 
 @pytest.mark.parametrize("backend", ["xla", "interpret"])
 def test_it_is_the_mean_of_the_decoded(messages, backend):
     words, arguments, options = messages
-    mean = np.asarray(unpack_dequantize(words, *arguments, **options), np.float64).mean(axis=0)
-    reduced = reduce_packed(words, *arguments, **options, backend=backend)
+    mean = np.asarray(dequantize(words, *arguments, **options), np.float64).mean(axis=0)
+    reduced = reduce(words, *arguments, **options, backend=backend)
     assert reduced.dtype == jnp.float32
     np.testing.assert_allclose(reduced, mean, rtol=1e-5, atol=1e-6)
 
