@@ -12,9 +12,24 @@ from theory_checks.compressors import check_compressor
 
 
 D = 33
+VARIANTS = {
+    "EDEN, 4 bits",
+    "NaturalDithering, s = 1",
+    "RandK of natural compression",
+    "RandomDithering, s = 1",
+    "UniformEDEN, 1 bit",
+    "dithering, scaled",
+}
+"""Operators with a line of the same class besides, which goes through the battery every time."""
 
 
-@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in VARIANTS else name
+        for name in OPERATORS
+    ],
+)
 def test_the_battery_finds_nothing(name):
     also = {"declared": ATTAINED[name](D)} if name in ATTAINED else None
     findings = check_compressor(OPERATORS[name](D), D, draws=4096, seed=0, also=also)
@@ -41,3 +56,11 @@ def test_every_public_class_is_in_the_catalogue():
         *(make(D) for make in COLLECTIVES.values()),
     ]
     assert public == {type(value) for value in catalogue}
+
+
+def test_every_class_of_operators_goes_through_its_battery_every_time():
+    kinds = [
+        {type(OPERATORS[name](D)) for name in names}
+        for names in (OPERATORS, OPERATORS.keys() - VARIANTS)
+    ]
+    assert kinds[0] == kinds[1]

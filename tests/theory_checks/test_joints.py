@@ -19,7 +19,14 @@ from theory_checks.joints import check_joint, coins, messages, promises
 KEY = jax.random.key(1)
 
 
-@pytest.mark.parametrize("name", JOINTS)
+VARIANTS = {"CorrelatedQuantization, k = 5", "IndependentQuantization"}
+"""Families with a line of the same class besides."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in VARIANTS else name for name in JOINTS],
+)
 def test_the_battery_finds_nothing(name):
     findings = check_joint(JOINTS[name](33, 4), 33, 4, draws=4096, seed=0)
     assert [finding for finding in findings if not finding.passed] == []
