@@ -74,7 +74,12 @@ class Functions:
 
 def _first_key(job: Job, run: PRNGKeyArray) -> PRNGKeyArray:
     """The key of a job's first message."""
-    return message_key(streams(job_key(run, job.worker, job.job))[1], 0)
+    return _key_of_first(job.worker, job.job, run)
+
+
+@jax.jit
+def _key_of_first(worker: Int[Array, ""], job: Int[Array, ""], run: PRNGKeyArray) -> PRNGKeyArray:
+    return message_key(streams(job_key(run, worker, job))[1], 0)
 
 
 def _received(
