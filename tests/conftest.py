@@ -2,9 +2,6 @@
 
 import importlib.util
 import os
-import shutil
-import tempfile
-from functools import partial
 from pathlib import Path
 
 import jax
@@ -17,18 +14,6 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 MOST_MAPS = 20_000
-
-
-def pytest_configure(config):
-    """Compiled programs are shared: by the workers of a run, and by the processes of its tests."""
-    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    if folder is None:
-        folder = tempfile.mkdtemp(prefix="compiled-")
-        config.add_cleanup(partial(shutil.rmtree, folder, ignore_errors=True))
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-    jax.config.update("jax_compilation_cache_dir", folder)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 @pytest.fixture(autouse=True, scope="module")
