@@ -46,5 +46,12 @@ def nodes(count, *, cpus=1):
 
 def descendants():
     """The processes below this one that are alive."""
-    found = psutil.Process().children(recursive=True)
-    return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in psutil.Process().children(recursive=True) if words(process)]
+
+
+def words(process):
+    """Its command line; empty where it has ended meanwhile."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""

@@ -58,7 +58,7 @@ def sleeping(seconds, when="always"):
 
 def left_over():
     """Workers of measurements that are alive."""
-    return [p for p in rays.descendants() if "_Worker" in " ".join(p.cmdline())]
+    return [p for p in rays.descendants() if "_Worker" in rays.words(p)]
 
 
 def test_gradients_that_sleep_are_measured(ray, few):
