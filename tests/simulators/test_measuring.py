@@ -69,8 +69,9 @@ def test_gradients_that_sleep_are_measured(ray, few):
         sleeping(0.02), workers_per_node=2, seconds=0.5, on_state=lambda *one: states.append(one)
     )
     assert found.workers == ("127.0.0.1 0", "127.0.0.1 1")
-    np.testing.assert_allclose(found.cluster.h, [0.02, 0.04], rtol=0.6)
-    assert (found.cluster.h >= [0.02, 0.04]).all()
+    asleep = np.array([0.02, 0.04])
+    assert (found.cluster.h >= asleep).all()
+    assert (found.cluster.h <= 5 * asleep).all()  # on a busy machine
     assert found.cluster.unit == "bit"
     assert not found.lost
     phases = list(dict.fromkeys(what for what, _ in states))
