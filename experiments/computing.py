@@ -174,10 +174,10 @@ def rows(study: Study, batch: Batch, outcome: Outcome, seconds: float) -> Comput
     return Computed(runs, _columns(ids, places, outcome.trace))
 
 
-def batch_name(study: Study, batch: Batch) -> str:
-    """What the batch is called in its folder: its phase and a digest of its runs."""
-    ids = "".join(run_id(config) for config in run_configs(study, batch))
-    return f"{batch.phase}-{hashlib.sha256(ids.encode()).hexdigest()[:16]}"
+def batch_name(phase: str, found: Computed) -> str:
+    """What a batch is called in its folder: its phase and a digest of its runs."""
+    ids = "".join(run["run_id"] for run in found.runs)
+    return f"{phase}-{hashlib.sha256(ids.encode()).hexdigest()[:16]}"
 
 
 def _status(study: Study, outcome: Outcome, r: int, g: int) -> tuple[Status, str | None]:

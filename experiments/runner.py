@@ -118,7 +118,7 @@ class Runner:
 
     def _keep(self, batch: Batch, found: Computed) -> None:
         """Writes a batch."""
-        self.store.write(batch_name(self.study, batch), found.runs, found.traces)
+        self.store.write(batch_name(batch.phase, found), found.runs, found.traces)
         statuses = {run["status"]: run["reason"] for run in found.runs}
         if Status.FAILED in statuses:
             log.warning("%s failed: %s", batch.title, statuses[Status.FAILED])

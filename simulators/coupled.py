@@ -21,8 +21,8 @@ from dopt.policies import Assign
 from dopt.problems import Problem
 from dopt.replay import record_steps
 from dopt.replay.loop import measure
-from dopt.replay.plain import check_workers, message_bits, single_job, versions
-from dopt.schedule import Arrivals, Listed
+from dopt.replay.plain import check_workers, message_bits
+from dopt.schedule import Listed
 from dopt.trace import Trace
 from simulators.observed import Observed, Running
 from simulators.serving import ServingEngine
@@ -73,11 +73,9 @@ class _Engine(ServingEngine):
     def up_bits(self, assign: Assign, job: int) -> int:
         """Computes the job; the bits of one of its packed messages."""
         i = assign.worker
-        row = Arrivals._make([i, job, self.version, *assign[1:6], 1.0, self.version])
-        read = versions(self.sent, len(self.sent) - 1, self.method.reads)
-        asked = single_job(row, self.costs.n)
+        asked = self.job([i, job, self.version, *assign[1:6], 1.0, self.version])
         self.memories[i], messages = self.functions.work(
-            self.memories[i], read, asked, self.version, run=self.data
+            self.memories[i], self.read(), asked, self.version, run=self.data
         )
         if self.on_message is not None:
             self.on_message(i, job, messages)

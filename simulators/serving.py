@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from dopt.costs import Costs
 from dopt.methods import Job, Method
 from dopt.problems import Problem
-from dopt.replay.plain import Functions, single_job
+from dopt.replay.plain import Functions, single_job, versions
 from dopt.schedule import Arrivals
 from simulators.observed import ObservedEngine, Running
 
@@ -48,6 +48,10 @@ class ServingEngine(ObservedEngine):
         """The newest versions, as many as a job reads."""
         self.total = jnp.zeros_like(x)
         self.messages: dict[tuple[int, int], Any] = {}
+
+    def read(self) -> tuple[Array, ...]:
+        """What a job reads that is assigned now."""
+        return versions(self.sent, len(self.sent) - 1, self.method.reads)
 
     def job(self, row: Sequence[Any]) -> Job:
         """The job of a row of `Arrivals`."""

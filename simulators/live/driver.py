@@ -8,14 +8,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 
 from dopt.costs import Costs
 from dopt.errors import InterruptedRunError, NoProgressError
 from dopt.methods import Method
 from dopt.policies import Assign
 from dopt.problems import Problem
-from dopt.replay.plain import message_bits, versions
+from dopt.replay.plain import message_bits
 from dopt.schedule import Listed
 from simulators.events import INFINITE, Limits
 from simulators.live.crew import Crew
@@ -93,10 +92,6 @@ class Driver(ServingEngine):
         if reply is not None:
             due = time.monotonic() + delay
             self.waited[reply] = Waited(assign.worker, running.job, due)
-
-    def read(self) -> tuple[Array, ...]:
-        """What a job reads that is assigned now."""
-        return versions(self.sent, len(self.sent) - 1, self.method.reads)
 
     def cancel(self, worker: int) -> None:
         """The worker drops its job, and of what it had done nothing is counted."""
