@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sweeps import starter
 
 from dopt.methods import AsynchronousSGD, MinibatchSGD
 from dopt.problems import GaussianNoise, TridiagonalQuadratic
@@ -62,6 +63,16 @@ def dopt_says(monkeypatch, capsys):
         return end.value.code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Starts `dopt` in a process of its own, which ends with the module at the latest."""
+    begun = []
+    yield starter(tmp_path_factory.mktemp("compiled"), begun)
+    for process in begun:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture(scope="session")

@@ -4,60 +4,18 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
-import pandas as pd
 import psutil
 import pytest
+from sweeps import same
 
 from dopt.results.read import load
 
 
 pytestmark = pytest.mark.ray
 
-ROOT = Path(__file__).parents[2]
-ARGUMENTS = (
-    "sweep heterogeneity --problem quadratic --dimension 20 --workers 5 --noise 0.5 --target 1e-9 "
-    "--step-sizes -3 -1 --rounds 4000 --gradients 30000 --noise-ratios 10 --kept 0.1 "
-    "--tune-seeds 1 --seeds 2 --regimes high low"
-)
-SCRIPT = """
-import sys
-from experiments import cli, commands, heterogeneity
-every = heterogeneity.entries_of
-heterogeneity.entries_of = lambda *given: every(*given)[:3:2]
-commands.draw = lambda folder: []
-cli.main()
-"""
 BATCH = re.compile(r"\[\d+/8\] .+")
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """Starts `dopt` on two methods; compiled code is shared between the processes."""
-    always = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    compiled = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled"))}
-    begun = []
-
-    def run(folder, *more):
-        dopt = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, *ARGUMENTS.split(), "--out", str(folder), *more],
-            cwd=ROOT,
-            env=os.environ | always | compiled,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        begun.append(dopt)
-        return dopt
-
-    yield run
-    for process in begun:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +34,6 @@ def wait_for(dopt, batch):
         if line.startswith(f"[{batch}/"):
             return
     raise AssertionError(f"dopt ended before {batch}: {dopt.wait()}")
-
-
-def same(folder, expected):
-    machine = ["seconds", "peak_memory", "versions"]
-    for left, right in zip(load(folder), load(expected), strict=True):
-        left, right = (table.drop(columns=machine, errors="ignore") for table in (left, right))
-        pd.testing.assert_frame_equal(left, right, check_exact=True)
 
 
 def stopped(dopt):
@@ -117,7 +68,7 @@ def test_killed_then_stopped_then_finished_elsewhere(start, undisturbed, tmp_pat
     dopt = start(tmp_path)
     out, err = dopt.communicate(timeout=300)
     assert dopt.returncode == 0, err
-    same(tmp_path, undisturbed)
+    same(load(tmp_path), load(undisturbed))
 
 
 def test_a_whole_sweep_says_nothing_but_its_own(start, undisturbed, tmp_path):
@@ -128,7 +79,7 @@ def test_a_whole_sweep_says_nothing_but_its_own(start, undisturbed, tmp_path):
     assert out.startswith("Virtual time")
     expected = (undisturbed / "summary.csv").read_bytes()
     if len(os.sched_getaffinity(0)) == 2:  # else sums of products may round otherwise
-        same(tmp_path, undisturbed)
+        same(load(tmp_path), load(undisturbed))
         assert (tmp_path / "summary.csv").read_bytes() == expected
 
 
@@ -158,4 +109,4 @@ def test_twenty_drivers_killed_at_random_moments(start, undisturbed, tmp_path):
         kept = shards
     out, err = start(tmp_path, "--ray").communicate(timeout=300)
     assert "Virtual time" in out, err
-    same(tmp_path, undisturbed)
+    same(load(tmp_path), load(undisturbed))

@@ -5,9 +5,9 @@ import random
 import signal
 import time
 
-import pandas as pd
 import pytest
 import rays
+from sweeps import same
 
 from dopt.errors import InterruptedRunError
 from dopt.results import Status
@@ -19,8 +19,6 @@ from simulators.ray_tasks import Need
 
 
 pytestmark = pytest.mark.ray
-
-MACHINE = ["seconds", "peak_memory", "versions"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -36,13 +34,6 @@ def compiled(tmp_path_factory):
 def ray(compiled):
     with rays.own_ray(cpus=2) as ray:
         yield ray
-
-
-def same(found, expected):
-    """The tables agree bit for bit, up to how long and on what they were computed."""
-    for left, right in zip(found, expected, strict=True):
-        left, right = (table.drop(columns=MACHINE, errors="ignore") for table in (left, right))
-        pd.testing.assert_frame_equal(left, right, check_exact=True)
 
 
 def tasks():

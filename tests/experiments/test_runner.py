@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from sweeps import same
 
 from compressors import RandK
 from dopt.errors import ConfigurationError, DoptError, InterruptedRunError, UnsupportedError
@@ -24,17 +25,6 @@ from experiments.study import Entry, Limits, Variant, schedule_of
 from experiments.tuned import best
 from simulators import timeline
 from simulators.cluster import Cluster
-
-
-MACHINE = ["seconds", "peak_memory", "versions"]
-"""Columns that say how a run was computed, not what came out."""
-
-
-def same(found, expected):
-    """The tables agree, up to how long and on what they were computed."""
-    for left, right in zip(found, expected, strict=True):
-        left, right = (table.drop(columns=MACHINE, errors="ignore") for table in (left, right))
-        pd.testing.assert_frame_equal(left, right, check_exact=True)
 
 
 def counted(patch, function=replay):

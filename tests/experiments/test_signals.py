@@ -1,55 +1,14 @@
 """Signals and kills: `dopt` in processes of its own, stopped anywhere, goes on to the same end."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
+from sweeps import same
 
 from dopt.results.read import load
-
-
-ROOT = Path(__file__).parents[2]
-ARGUMENTS = (
-    "sweep heterogeneity --problem quadratic --dimension 20 --workers 5 --noise 0.5 --target 1e-9 "
-    "--step-sizes -3 -1 --rounds 4000 --gradients 30000 --noise-ratios 10 --kept 0.1 "
-    "--tune-seeds 1 --seeds 2 --regimes high low"
-)
-SCRIPT = """
-import sys
-from experiments import cli, commands, heterogeneity
-every = heterogeneity.entries_of
-heterogeneity.entries_of = lambda *given: every(*given)[:3:2]
-commands.draw = lambda folder: []
-cli.main()
-"""
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """Starts `dopt` on two methods; compiled code is shared between the processes."""
-    always = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    compiled = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled"))}
-    begun = []
-
-    def run(folder):
-        dopt = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, *ARGUMENTS.split(), "--out", str(folder)],
-            cwd=ROOT, env=os.environ | always | compiled, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        begun.append(dopt)
-        return dopt
-
-    yield run
-    for process in begun:
-        process.kill()
-        process.communicate()
 
 
 def wait_for(dopt, line):
@@ -82,11 +41,8 @@ def whole(dopt):
     assert "Virtual time" in out
 
 
-def same(folder, expected):
-    machine = ["seconds", "peak_memory", "versions"]
-    for left, right in zip(load(folder), load(expected), strict=True):
-        left, right = (table.drop(columns=machine, errors="ignore") for table in (left, right))
-        pd.testing.assert_frame_equal(left, right, check_exact=True)
+def same_folders(folder, expected):
+    same(load(folder), load(expected))
     assert (folder / "summary.csv").read_bytes() == (expected / "summary.csv").read_bytes()
 
 
@@ -120,7 +76,7 @@ def test_a_study_killed_and_stopped_comes_to_the_same_end(stops, start, tmp_path
         assert len(tables[0]) > kept
         kept = len(tables[0])
     whole(start(folder))
-    same(folder, undisturbed)
+    same_folders(folder, undisturbed)
 
 
 def test_a_second_signal_quits_at_once(start, tmp_path):
