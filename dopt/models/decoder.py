@@ -5,7 +5,8 @@ A layer adds two branches to the residual stream x:
     1. x ← x + W_o attention(W_q n, W_k n, W_v n),  n = RMSNorm(x), queries and keys rotated
     2. x ← x + W_down (silu(W_gate m) ⊙ W_up m),    m = RMSNorm(x)
 
-and logits are the head times RMSNorm(x). Activations have the dtype of the embedding; norms,
+and logits are the head times RMSNorm(x). Activations have the dtype of the norms' weights, whatever
+the matrices are stored as: a matrix of a layer may be an array or a `PackedWeight`. Norms,
 rotations, the softmax and the logits are at least float32. Products of float32 keep float32 on
 every device, where a GPU's default would round them to TensorFloat-32.
 
@@ -24,12 +25,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from compressors.weights import PackedWeight
 from dopt.models.config import Config
 from dopt.models.parameters import Params
 from dopt.models.rope import rotate, rotations
 
 
 _EXACT = jax.lax.Precision.HIGHEST
+
+INPUT_OF = {
+    "q": "attention",
+    "k": "attention",
+    "v": "attention",
+    "o": "output",
+    "gate": "mlp",
+    "up": "mlp",
+    "down": "down",
+}
+"""The matrices of a layer, and which of its four inputs each is applied to."""
 
 
 class Cache(NamedTuple):
@@ -70,7 +83,7 @@ def logits(
     """
     config.check_length(tokens.shape[1])
     tokens = jnp.asarray(tokens, jnp.int32)
-    x, T = embed(params["embedding"], tokens), tokens.shape[1]
+    x, T = embed(params, tokens), tokens.shape[1]
     where = places(config, jnp.arange(T, dtype=jnp.int32)[None], T, x.dtype)
     for layer in params["layers"]:
         x, _ = block(layer, config, x, where)
@@ -97,7 +110,7 @@ def prefill(
         ConfigurationError: more tokens than the model was made for.
     """
     config.check_length(tokens.shape[1])
-    cache = empty_cache(config, tokens.shape[0], capacity, params["embedding"].dtype)
+    cache = empty_cache(config, tokens.shape[0], capacity, params["norm"].dtype)
     tokens, lengths = jnp.asarray(tokens, jnp.int32), jnp.asarray(lengths, jnp.int32)
     return _extend(params, config, tokens, lengths, cache)
 
@@ -110,12 +123,9 @@ def decode_step(
     return _extend(params, config, tokens[:, None].astype(jnp.int32), counts, cache)
 
 
-@jax.jit
-def embed(
-    embedding: Float[Array, "vocabulary d"], tokens: Int[Array, "B T"]
-) -> Float[Array, "B T d"]:
+def embed(params: Params, tokens: Int[Array, "B T"]) -> Float[Array, "B T d"]:
     """The residual stream in front of the first layer."""
-    return jnp.take(embedding, tokens, axis=0, mode="fill")
+    return _looked_up(params["embedding"], tokens, params["norm"].dtype)
 
 
 @partial(jax.jit, static_argnames="config")
@@ -138,27 +148,17 @@ def block(
     Returns:
         The residual stream behind the layer, and the keys and values, `past` included.
     """
-    B, T, _ = x.shape
-    normed = rms_norm(x, layer["attention_norm"], config)
+    following, kept, _ = _block(layer, config, x, places, past)
+    return following, kept
 
-    def heads(name: str, count: int) -> Array:
-        y = project(normed, layer[name])
-        if config.qkv_bias:
-            y = y + layer[f"{name}_bias"].astype(y.dtype)[None, None]
-        return y.reshape(B, T, count, config.head_size)
 
-    q, k, v = heads("q", config.heads), heads("k", config.kv_heads), heads("v", config.kv_heads)
-    if config.qk_norm:
-        q, k = rms_norm(q, layer["q_norm"], config), rms_norm(k, layer["k_norm"], config)
-    q, k = (rotate(a, places.cosines, places.sines) for a in (q, k))
-    if past is not None:
-        rows = jnp.arange(B)[:, None]
-        k = past[0].at[rows, places.positions].set(k.astype(past[0].dtype))
-        v = past[1].at[rows, places.positions].set(v.astype(past[1].dtype))
-    x = x + project(attention(q, k, v, places.seen), layer["o"])
-    normed = rms_norm(x, layer["mlp_norm"], config)
-    gated = jax.nn.silu(project(normed, layer["gate"])) * project(normed, layer["up"])
-    return x + project(gated, layer["down"]), (k, v)
+@partial(jax.jit, static_argnames="config")
+def block_with_inputs(
+    layer: Params, config: Config, x: Float[Array, "B T d"], places: Places
+) -> tuple[Float[Array, "B T d"], dict[str, Float[Array, "B T inputs"]]]:
+    """The residual stream behind a layer, and what its matrices are applied to, by `INPUT_OF`."""
+    following, _, inputs = _block(layer, config, x, places, None)
+    return following, inputs
 
 
 @partial(jax.jit, static_argnames="config")
@@ -182,8 +182,12 @@ def places(config: Config, positions: Int[Array, "#B T"], keys: int, dtype: Any)
     return Places(positions, cosines[positions], sines[positions], seen)
 
 
-def project(x: Float[Array, "*b i"], weight: Float[Array, "o i"]) -> Float[Array, "*b o"]:
+def project(
+    x: Float[Array, "*b i"], weight: Float[Array, "o i"] | PackedWeight
+) -> Float[Array, "*b o"]:
     """W x, in the dtype of x."""
+    if isinstance(weight, PackedWeight):
+        return weight.times(x)
     return jnp.matmul(x, weight.astype(x.dtype).T, precision=_EXACT)
 
 
@@ -215,6 +219,42 @@ def attention(
     return jnp.einsum("bkgts,bskd->btkgd", weights, v, precision=_EXACT).reshape(B, T, H * size)
 
 
+@partial(jax.jit, static_argnames="dtype")
+def _looked_up(embedding: Array, tokens: Array, dtype: Any) -> Array:
+    return jnp.take(embedding, tokens, axis=0, mode="fill").astype(dtype)
+
+
+def _block(
+    layer: Params, config: Config, x: Array, places: Places, past: tuple[Array, Array] | None
+) -> tuple[Array, tuple[Array, Array], dict[str, Array]]:
+    """One layer: the stream behind it, its keys and values, and the inputs of its matrices."""
+    B, T, _ = x.shape
+    inputs = {"attention": rms_norm(x, layer["attention_norm"], config)}
+
+    def product(name: str) -> Array:
+        return project(inputs[INPUT_OF[name]], layer[name])
+
+    def heads(name: str, count: int) -> Array:
+        y = product(name)
+        if config.qkv_bias:
+            y = y + layer[f"{name}_bias"].astype(y.dtype)[None, None]
+        return y.reshape(B, T, count, config.head_size)
+
+    q, k, v = heads("q", config.heads), heads("k", config.kv_heads), heads("v", config.kv_heads)
+    if config.qk_norm:
+        q, k = rms_norm(q, layer["q_norm"], config), rms_norm(k, layer["k_norm"], config)
+    q, k = (rotate(a, places.cosines, places.sines) for a in (q, k))
+    if past is not None:
+        rows = jnp.arange(B)[:, None]
+        k = past[0].at[rows, places.positions].set(k.astype(past[0].dtype))
+        v = past[1].at[rows, places.positions].set(v.astype(past[1].dtype))
+    inputs["output"] = attention(q, k, v, places.seen)
+    x = x + product("o")
+    inputs["mlp"] = rms_norm(x, layer["mlp_norm"], config)
+    inputs["down"] = jax.nn.silu(product("gate")) * product("up")
+    return x + product("down"), (k, v), inputs
+
+
 def _wide(dtype: Any) -> Any:
     return jnp.dtype(dtype if jnp.dtype(dtype).itemsize >= 4 else jnp.float32)
 
@@ -223,7 +263,7 @@ def _extend(
     params: Params, config: Config, tokens: Array, counts: Array, cache: Cache
 ) -> tuple[Array, Cache]:
     """Appends the first `counts` tokens of each row."""
-    x = embed(params["embedding"], tokens)
+    x = embed(params, tokens)
     capacity = cache.keys[0].shape[1]
     where = places(config, _positions(cache.lengths, tokens.shape[1]), capacity, x.dtype)
     keys, values = [], []

@@ -2,13 +2,12 @@
 
 Files of the architecture llama (Mistral among them) keep query and key rows interleaved; the others
 keep them as they are inside. Llama 3.1's scaling of RoPE is stored as one factor a pair, from which
-its constants are found again. Needs the package `gguf` (extra `llm`), whose reader maps the file.
+its constants are found again. Needs the package `gguf` (extra `llm`).
 
 Format: ggml's docs/gguf.md.
 """
 
 import dataclasses
-import importlib.util
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 
 from dopt.errors import ConfigurationError, DataError, UnsupportedError
 from dopt.models.config import Config, LinearScaling, Llama3Scaling, Scaling
+from dopt.models.gguf_file import open_gguf, setting
 from dopt.models.memory import check_dtype, check_memory
 from dopt.models.parameters import Model, Path, build, parameter_shapes
 from dopt.models.rope import frequencies, half_split
@@ -52,13 +52,20 @@ def load_gguf(path: str | FilePath, dtype: Any = jnp.float32) -> Model:
         UnsupportedError: an architecture or a scheme that is not known, or an absent package.
         ConfigurationError: sizes that fit no model, or a model that does not fit into memory.
     """
-    if importlib.util.find_spec("gguf") is None:
-        raise UnsupportedError("GGUF files need the package gguf; install dopt-jax[llm]")
+    path = FilePath(path)
+    return model_of(open_gguf(path), path, dtype)
+
+
+def stored_schemes(reader: Any) -> set[str]:
+    """How the matrices of an open file are stored, such as Q4_1."""
+    return {tensor.tensor_type.name for tensor in reader.tensors if len(tensor.shape) > 1}
+
+
+def model_of(reader: Any, path: FilePath, dtype: Any) -> Model:
+    """The model in an open file; see `load_gguf`. One array at a time is dequantized."""
     from gguf import dequantize
 
-    path = FilePath(path)
     kept = check_dtype(dtype)
-    reader = _opened(path)
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     try:
         config = _config(reader, tensors)
@@ -87,23 +94,6 @@ def _name(place: Path) -> str:
     return f"blk.{place[1]}.{_INSIDE[str(place[2])]}"
 
 
-def _opened(path: FilePath) -> Any:
-    from gguf import GGUFReader
-
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-        if magic != b"GGUF":
-            raise DataError(
-                f"{path} begins with {magic.hex() or 'nothing'}; a GGUF file begins with GGUF"
-            )
-        return GGUFReader(path)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise DataError(f"{path} is cut or damaged ({error}); fetch it again") from error
-
-
 def _config(reader: Any, tensors: dict[str, Any]) -> Config:
     """The configuration in the file's settings, which are named by architecture."""
     found = reader.get_field("general.architecture")
@@ -114,10 +104,7 @@ def _config(reader: Any, tensors: dict[str, Any]) -> Config:
         )
 
     def value(name: str, default: Any = None) -> Any:
-        field = reader.get_field(f"{kind}.{name}")
-        if field is None and default is None:
-            raise DataError(f"the setting {kind}.{name} is absent")
-        return default if field is None else field.contents()
+        return setting(reader, f"{kind}.{name}", default)
 
     if value("expert_count", 0):
         raise UnsupportedError("a mixture of experts; the decoder has one MLP a layer")

@@ -12,7 +12,7 @@ without "head" where it is tied. A layer holds, with weights as [out, in], so th
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -88,6 +88,23 @@ def leaf(params: Params, path: Path) -> Any:
     for step in path:
         inside = inside[step]
     return inside
+
+
+def linear_paths(config: Config) -> list[Path]:
+    """Where the matrices of the layers lie, in the order of the forward pass."""
+    return [
+        path
+        for path, shape in parameter_shapes(config).items()
+        if len(path) > 1 and len(shape) == 2
+    ]
+
+
+def replaced(params: Params, leaves: Mapping[Path, Any]) -> Params:
+    """The parameters with other leaves at some places; what is not replaced is shared."""
+    changed = params | {"layers": [dict(layer) for layer in params["layers"]]}
+    for path, value in leaves.items():
+        leaf(changed, path[:-1])[path[-1]] = value
+    return changed
 
 
 def random_parameters(config: Config, key: PRNGKeyArray, dtype: Any = jnp.float32) -> Params:
