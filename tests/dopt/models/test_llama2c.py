@@ -140,11 +140,11 @@ def test_stories260k_writes_what_is_published(folder, tokenizer):
     model = load_llama2c(folder / "stories260K.bin")
     assert parameter_count(model.config) == 260_032
     assert tokenizer.vocabulary == model.config.vocabulary
-    published = tokenizer.encode(PUBLISHED)
+    published = [tokenizer.bos, *tokenizer.encode(PUBLISHED)]
     (found,) = generate(model, [[tokenizer.bos]], new_tokens=len(published) - 1)
     assert tokenizer.decode([tokenizer.bos, *found]) == PUBLISHED
     # 0.32410 nat a token in the first three sentences, which are 45 tokens with BOS.
-    first = tokenizer.encode(PUBLISHED[: PUBLISHED.index(" She wanted")])
+    first = [tokenizer.bos, *tokenizer.encode(PUBLISHED[: PUBLISHED.index(" She wanted")])]
     scores = jax.nn.log_softmax(logits(*model, np.array([first])))[0]
     losses = -np.asarray(scores)[np.arange(len(first) - 1), first[1:]]
     assert (len(first), losses.mean()) == (45, pytest.approx(0.32410, abs=1e-5))
@@ -164,7 +164,7 @@ def plain_encoding(tokenizer, text):
             if merged is not None and tokenizer.scores[merged] > best:
                 best, at, piece = tokenizer.scores[merged], i, merged
         if at is None:
-            return [1, *tokens]
+            return tokens
         tokens[at : at + 2] = [piece]
 
 
@@ -182,12 +182,12 @@ def test_text_is_encoded_as_run_c_does_and_back(tokenizer, text):
     tokens = tokenizer.encode(text)
     assert tokens == plain_encoding(tokenizer, text)
     assert tokenizer.decode(tokens) == text
-    assert tokenizer.encode(text, bos=False) == tokens[1:]
+    assert tokenizer.decode([tokenizer.bos, *tokens]) == text
 
 
 @pytest.mark.data
 def test_odd_ends_of_texts(tokenizer):
-    assert tokenizer.encode("") == [1]
+    assert tokenizer.encode("") == []
     assert tokenizer.decode([]) == ""
     assert tokenizer.decode([1, 3 + 0xE6, 2]) == "\ufffd"
     with pytest.raises(ConfigurationError, match="token 512 is not in the vocabulary of 0 to 511"):
