@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int32, UInt32
+from jaxtyping import Array, Float, Int32, Shaped, UInt32
 
 from compressors.kernels.hadamard import block_hadamard, block_hadamard_back
 from compressors.kernels.pack import unpack
@@ -41,7 +41,8 @@ class PackedWeight:
 
     Attributes:
         words: of the codes of each row.
-        scales: of the groups of each row, any float dtype; their number divides the inputs.
+        scales: of the groups of each row, any float dtype (jaxtyping has no name for that of
+            powers of two, float8_e8m0fnu); their number divides the inputs.
         zeros: of the groups, in units of the values: of a float dtype, or codes packed by the
             coding of the weights with p = 1.
         table: the values of the codes; without one codes are integers.
@@ -53,7 +54,7 @@ class PackedWeight:
     """
 
     words: UInt32[Array, "out words"]
-    scales: Float[Array, "out groups"]
+    scales: Shaped[Array, "out groups"]
     zeros: Float[Array, "out groups"] | UInt32[Array, "out zero_words"] | None
     table: Float[Array, "n p"] | None
     order: Int32[Array, " in"] | None
