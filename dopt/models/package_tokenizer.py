@@ -20,6 +20,7 @@ class PackageTokenizer:
         bos: the token in front of a text, None where the model wants none.
         eos: the tokens at which a text ends.
         vocabulary: how many tokens there are.
+        unspelled: the bytes that no token spells, which the package would leave out.
     """
 
     def __init__(
@@ -36,14 +37,14 @@ class PackageTokenizer:
             engine: see above; from now on names of special tokens in a text are text for it.
             bos: see above.
             eos: see above.
-            unspelled: the bytes that no token spells, which the package would leave out.
+            unspelled: see above.
         """
         engine.encode_special_tokens = True
         self.engine = engine
         self.bos = bos
         self.eos = eos
         self.vocabulary = 1 + max(engine.get_vocab(with_added_tokens=True).values(), default=-1)
-        self._unspelled = unspelled
+        self.unspelled = unspelled
 
     def encode(self, text: str) -> list[int]:
         """The tokens of a text, without BOS; names such as <s> in it are text.
@@ -56,7 +57,7 @@ class PackageTokenizer:
             raw = text.encode()
         except UnicodeEncodeError as error:
             raise ConfigurationError(f"the text is not Unicode: {error}") from error
-        for byte in self._unspelled:
+        for byte in self.unspelled:
             if byte in raw:
                 raise ConfigurationError(
                     f"the text holds the byte {byte:#04x}, which no token of the model spells; "

@@ -21,6 +21,9 @@ class ScoredTokenizer:
         scores: how early two neighbours become this piece, the highest first.
         bos: the token in front of a text, None where the model wants none.
         eos: the tokens at which a text ends.
+        single: the tokens of the bytes 0 to 255.
+        silent: tokens that stand for no text.
+        space_prefix: whether a text is taken to follow a space.
     """
 
     def __init__(
@@ -39,23 +42,23 @@ class ScoredTokenizer:
         Args:
             pieces: see above.
             scores: see above.
-            single: the tokens of the bytes 0 to 255.
-            silent: tokens that stand for no text.
+            single: see above.
+            silent: see above.
             bos: see above.
             eos: see above.
-            space_prefix: whether a text is taken to follow a space.
+            space_prefix: see above.
         """
         self.pieces = pieces
         self.scores = scores
         self.bos = bos
         self.eos = eos
-        self._single = list(single)
+        self.single = list(single)
         self._bytes = {token: byte for byte, token in enumerate(single)}
-        self._silent = frozenset(silent)
-        self._front = " " if space_prefix else ""
+        self.silent = frozenset(silent)
+        self.space_prefix = space_prefix
         self._numbers: dict[bytes, int] = {}
         for number, piece in enumerate(pieces):
-            if number not in self._bytes and number not in self._silent:
+            if number not in self._bytes and number not in self.silent:
                 self._numbers.setdefault(piece, number)
 
     @property
@@ -70,11 +73,11 @@ class ScoredTokenizer:
         """
         if not text:
             return []
-        symbols = [c.encode("utf-8", "surrogatepass") for c in self._front + text]
+        symbols = [c.encode("utf-8", "surrogatepass") for c in " " * self.space_prefix + text]
         tokens: list[int] = []
         for piece in self._merged(symbols):
             number = self._numbers.get(piece)
-            tokens += [number] if number is not None else [self._single[byte] for byte in piece]
+            tokens += [number] if number is not None else [self.single[byte] for byte in piece]
         return tokens
 
     def decode(self, tokens: Sequence[int]) -> str:
@@ -86,13 +89,13 @@ class ScoredTokenizer:
             ConfigurationError: a number that is no token.
         """
         out = bytearray()
-        at_start = bool(self._front)
+        at_start = self.space_prefix
         for token in tokens:
             if not 0 <= token < len(self.pieces):
                 raise ConfigurationError(
                     f"token {token} is not in the vocabulary of 0 to {len(self.pieces) - 1}"
                 )
-            if token in self._silent:
+            if token in self.silent:
                 continue
             byte = self._bytes.get(token)
             piece = self.pieces[token] if byte is None else bytes([byte])
