@@ -116,7 +116,7 @@ def save_hugging_face(
             configuration, or a configuration that no known architecture has.
         UnsupportedError: an absent package.
     """
-    _require_package()
+    require_package()
     from safetensors.numpy import save_file
 
     folder = FilePath(folder)
@@ -149,7 +149,12 @@ def save_hugging_face(
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n")
 
 
-def _require_package() -> None:
+def require_package() -> None:
+    """Checks that the package `safetensors` is there.
+
+    Raises:
+        UnsupportedError: it is absent.
+    """
     if importlib.util.find_spec("safetensors") is None:
         raise UnsupportedError(
             "safetensors files need the package safetensors; install dopt-jax[llm]"
@@ -173,7 +178,7 @@ def _shards(params: Any, paths: list[Path], most: int) -> list[list[Path]]:
 @contextmanager
 def _opened(folder: FilePath) -> Iterator[list[Any]]:
     """All files of a model, memory-mapped."""
-    _require_package()
+    require_package()
     from safetensors import SafetensorError, safe_open
 
     with ExitStack() as stack:
