@@ -19,10 +19,12 @@ class Report:
     Attributes:
         damping: what was added to the diagonal of H, as a share of its mean; None without H.
         tries: factorisations of H, one if the first damping was enough.
+        dead: inputs that were never seen, H_ii = 0, whose weights became 0.
     """
 
     damping: float | None = None
     tries: int = 0
+    dead: int = 0
 
 
 class Quantized(NamedTuple):
@@ -63,7 +65,7 @@ class WeightQuantizer(abc.ABC):
             ValueError: settings that do not fit the shape.
         """
 
-    def bits(self, out: int, inputs: int) -> int:
+    def nbits(self, out: int, inputs: int) -> int:
         """Bits of a matrix [out, in], scales, zeros and filling of words included."""
         return self.empty(out, inputs).nbits
 
