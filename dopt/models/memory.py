@@ -23,12 +23,25 @@ def check_memory(config: Config, dtype: Any, *, source: str) -> None:
     """
     size = np.dtype(dtype).itemsize
     largest = max(math.prod(shape) for shape in parameter_shapes(config).values())
-    needed, free = (parameter_count(config) + largest) * size, _free()
-    if needed > free:
+    needed = (parameter_count(config) + largest) * size
+    check_free(needed, f"{source} as {np.dtype(dtype).name}", "give a narrower dtype, end")
+
+
+def check_free(needed: int, what: str, remedy: str = "end") -> None:
+    """Refuses what needs more bytes than are free.
+
+    Args:
+        needed: bytes.
+        what: needs them.
+        remedy: what to do before "other programs, or use a machine with more".
+
+    Raises:
+        ConfigurationError: fewer bytes are free; the message names both.
+    """
+    if needed > (free := _free()):
         raise ConfigurationError(
-            f"{source} needs {needed / 2**30:.2f} GiB as {np.dtype(dtype).name}, but "
-            f"{free / 2**30:.2f} GiB of memory are free; give a narrower dtype, end other "
-            "programs, or use a machine with more"
+            f"{what} needs {needed / 2**30:.2f} GiB, but {free / 2**30:.2f} GiB of memory are "
+            f"free; {remedy} other programs, or use a machine with more"
         )
 
 

@@ -184,7 +184,7 @@ def test_parameters_that_do_not_fit_the_configuration_are_not_written(tmp_path):
 def test_a_model_larger_than_memory_is_refused_unread(tmp_path, monkeypatch):
     save_hugging_face(tmp_path, drawn(CONFIG, jnp.float32))
     monkeypatch.setattr(memory, "_free", lambda: 5000)
-    with pytest.raises(ConfigurationError, match=r"needs .* GiB as float32, but .* are free"):
+    with pytest.raises(ConfigurationError, match=r"as float32 needs .* GiB, but .* are free"):
         load_hugging_face(tmp_path)
     load_hugging_face(tmp_path, jnp.float16)
 

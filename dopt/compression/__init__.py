@@ -1,0 +1,1 @@
+"""Compressed models: which bits where, how they are made, and the folders they lie in."""
