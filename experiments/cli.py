@@ -11,6 +11,7 @@ from typing import Annotated, Any, Union
 
 import tyro
 
+from experiments.language.options_models import Model
 from experiments.options import (
     Bench,
     BenchCompressors,
@@ -47,6 +48,8 @@ gradients, real compressed messages and exact counts of bits.
   dopt plot compressors                                    error against bits, all operators
   dopt plot quantizers                                     correlated against independent, in theory
   dopt bench simulator                                     how fast, beside loops by hand
+  dopt model get smollm2-135m                              fetch a language model
+  dopt model run smollm2-135m "The capital of France is"   and let it go on
 
 `dopt COMMAND --help` explains a command and its options."""
 
@@ -96,7 +99,7 @@ def _of_studies(command: Any, options: Any, preset: str) -> Any:
     )
 
 
-def parse(args: Sequence[str]) -> Command:
+def parse(args: Sequence[str]) -> Command | Model:
     """The command that the arguments give; exits with 2 and a hint where they are wrong."""
     preset = _preset(args)
     sweep = _of_studies(Sweep, SweepOptions, preset)
@@ -110,6 +113,7 @@ def parse(args: Sequence[str]) -> Command:
         | Annotated[List, tyro.conf.subcommand("list")]
         | Annotated[Check, tyro.conf.subcommand("check")]
         | Annotated[Bench, tyro.conf.subcommand("bench")]
+        | Annotated[Model, tyro.conf.subcommand("model")]
     )
     return tyro.cli(
         commands,
@@ -134,7 +138,7 @@ def main() -> None:
     sys.exit(code)
 
 
-def _run(command: Command) -> int:
+def _run(command: Command | Model) -> int:
     from dopt.errors import ConfigurationError, DataError, DoptError, InterruptedRunError
     from experiments import commands
 
@@ -158,6 +162,10 @@ def _run(command: Command) -> int:
             commands.check(command.compressor, command.dim, command.draws, command.seed)
         elif isinstance(command, Bench):
             _bench(command.what)
+        elif isinstance(command, Model):
+            from experiments.language.models import model_command
+
+            model_command(command.what)
         else:
             commands.listing(command.what)
     except DoptError as error:

@@ -8,6 +8,7 @@ from dopt.models.decoder import decode_step as decode_step
 from dopt.models.decoder import logits as logits
 from dopt.models.decoder import prefill as prefill
 from dopt.models.generate import generate as generate
+from dopt.models.generate import stream as stream
 from dopt.models.gguf import load_gguf as load_gguf
 from dopt.models.llama2c import load_llama2c as load_llama2c
 from dopt.models.llama2c_tokenizer import load_llama2c_tokenizer as load_llama2c_tokenizer

@@ -102,7 +102,6 @@ def get(name: str, say: Callable[[str], None] = lambda line: None) -> Path:
             _unpack(model, _fetched(model, Path(temporary), folder), folder)
     except OSError as error:
         raise DataError(f"{folder} cannot be written: {error.strerror or error}") from error
-    say(f"{path} is whole")
     return path
 
 
