@@ -1,7 +1,7 @@
 """The folder of a compressed model: written layer by layer, and read in one call.
 
     dopt_compressed.json        what it is; written last, so that a folder without it is unfinished
-    plan.json                   what it shall be; only in an unfinished folder
+    dopt_compressed.part.json   what it shall be; only in an unfinished folder
     shards/layer-00000.safetensors …    packed matrices, norms and biases of a layer
     shards/outside.safetensors  embedding, last norm, and the head where it is not tied
     shards/table-….safetensors  the grids, each once
@@ -23,13 +23,12 @@ from dopt.compression import tokenizer_file
 from dopt.compression.shards import read_shard
 from dopt.errors import DataError, SchemaError
 from dopt.models.config import Config, LinearScaling, Llama3Scaling, Scaling
-from dopt.models.load import COMPRESSED, Loaded
+from dopt.models.load import COMPRESSED, COMPRESSING, Loaded
 from dopt.models.memory import check_free
 from dopt.models.parameters import Model, Params
 
 
 SCHEMA_VERSION = 1
-PLAN = "plan.json"
 OUTSIDE = "shards/outside.safetensors"
 
 _SCALINGS: dict[str, type[Scaling]] = {"linear": LinearScaling, "llama3": Llama3Scaling}
@@ -97,7 +96,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """What `dopt_compressed.json` says; raises as `load_compressed` does."""
     manifest = read_json(folder / COMPRESSED)
     if manifest is None:
-        begun = (folder / PLAN).exists()
+        begun = (folder / COMPRESSING).exists()
         remedy = "its compression did not end: run it again" if begun else "name another folder"
         raise DataError(f"{folder} holds no {COMPRESSED}; {remedy}")
     version = manifest.get("schema_version")

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from compressors.weights.coding import Coding
-from compressors.weights.packed import PackedWeight, Rotation
+from compressors.weights.packed import PackedWeight
+from compressors.weights.rotation import Rotation
 
 
 Arrays = dict[str, np.ndarray]

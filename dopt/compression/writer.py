@@ -1,6 +1,7 @@
 """Fills the folder of a compressed model, file by file, so that a killed run can go on."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any
 from dopt.compression import tokenizer_file
 from dopt.compression.folder import (
     OUTSIDE,
-    PLAN,
     SCHEMA_VERSION,
     Plan,
     Records,
@@ -21,7 +21,7 @@ from dopt.compression.folder import (
 )
 from dopt.compression.shards import read_records, read_shard, shard_bytes
 from dopt.errors import ConfigurationError
-from dopt.models.load import COMPRESSED
+from dopt.models.load import COMPRESSED, COMPRESSING
 from dopt.models.tokenizer import Tokenizer
 from dopt.results.local import LocalPlace
 
@@ -34,13 +34,13 @@ class Writer:
         self._place = place
         self._plan: Plan = json.loads(_text(plan))
         manifest = read_json(self.where / COMPRESSED)
-        begun = manifest["plan"] if manifest is not None else read_json(self.where / PLAN)
+        begun = manifest["plan"] if manifest is not None else read_json(self.where / COMPRESSING)
         if begun is not None:
             self._check(begun)
         elif any(self.where.glob("*.json")) or any(self.where.glob("*.safetensors")):
             raise ConfigurationError(f"{self.where} holds a model; name another folder")
         else:
-            self._publish(PLAN, _text(plan))
+            self._publish(COMPRESSING, _text(plan))
 
     @property
     def finished(self) -> bool:
@@ -59,6 +59,10 @@ class Writer:
         """The leaves and records of a file; None where it is not there yet."""
         path = self.where / name
         return read_shard(path, tables_of(self.where)) if path.exists() else None
+
+    def clear(self, name: str) -> None:
+        """Removes a folder of the folder, with all that it holds, if it is there."""
+        shutil.rmtree(self.where / name, ignore_errors=True)
 
     def finish(self, tokenizer: Tokenizer | None, note: str | None) -> dict[str, Any]:
         """Writes the tokenizer and, last, the manifest, which it returns."""
@@ -92,7 +96,7 @@ class Writer:
             "matrices": matrices,
         }
         self._publish(COMPRESSED, _text(manifest))
-        self._place.remove(PLAN)
+        self._place.remove(COMPRESSING)
         return manifest
 
     def _publish(self, name: str, content: bytes) -> None:

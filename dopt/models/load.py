@@ -19,7 +19,8 @@ from dopt.models.tokenizer import Tokenizer
 
 
 COMPRESSED = "dopt_compressed.json"
-"""What a folder holds into which a compressed model was written."""
+COMPRESSING = "dopt_compressed.part.json"
+"""What a folder holds into which a compressed model was written, and one where that did not end."""
 
 _TOKENIZERS = ("tokenizer.bin", "tok{vocabulary}.bin")
 """llama2.c's names of tokenizers."""
@@ -65,7 +66,7 @@ def load(where: str | Path, dtype: Any = None) -> Loaded:
     if path.is_file():
         return _of_file(path, dtype)
     name = path.resolve().name
-    if (path / COMPRESSED).exists():
+    if (path / COMPRESSED).exists() or (path / COMPRESSING).exists():
         return _of_compressed(path, dtype)
     if (path / "config.json").exists():
         tokens = path / "tokenizer.json"
