@@ -23,15 +23,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from compressors.weights import PackedWeight
+from dopt.models.attention import EXACT, attention, wide
 from dopt.models.config import Config
 from dopt.models.parameters import Params
 from dopt.models.rope import rotate, rotations
 
-
-_EXACT = jax.lax.Precision.HIGHEST
 
 INPUT_OF = {
     "q": "attention",
@@ -56,12 +55,11 @@ class Cache(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Where the tokens of a batch stand, and which keys they see."""
+    """Where the tokens of a batch stand, and what they are rotated by."""
 
     positions: Int[Array, "#B T"]
     cosines: Float[Array, "#B T half"]
     sines: Float[Array, "#B T half"]
-    seen: Bool[Array, "#B T S"]
 
 
 def empty_cache(config: Config, rows: int, capacity: int, dtype: Any) -> Cache:
@@ -169,17 +167,16 @@ def head(params: Params, config: Config, x: Float[Array, "*b d"]) -> Float[Array
     return jnp.matmul(
         normed,
         weight.astype(x.dtype).T,
-        precision=_EXACT,
-        preferred_element_type=_wide(x.dtype),
+        precision=EXACT,
+        preferred_element_type=wide(x.dtype),
     )
 
 
 @partial(jax.jit, static_argnames=("config", "keys", "dtype"))
 def places(config: Config, positions: Int[Array, "#B T"], keys: int, dtype: Any) -> Places:
-    """What a token at each position is rotated by, and sees of the first `keys` positions."""
-    cosines, sines = rotations(config, keys, _wide(dtype))
-    seen = jnp.arange(keys, dtype=jnp.int32)[None, None, :] <= positions[:, :, None]
-    return Places(positions, cosines[positions], sines[positions], seen)
+    """What a token at each position, one of the first `keys`, is rotated by."""
+    cosines, sines = rotations(config, keys, wide(dtype))
+    return Places(positions, cosines[positions], sines[positions])
 
 
 def project(
@@ -188,35 +185,17 @@ def project(
     """W x, in the dtype of x."""
     if isinstance(weight, PackedWeight):
         return weight.times(x)
-    return jnp.matmul(x, weight.astype(x.dtype).T, precision=_EXACT)
+    return jnp.matmul(x, weight.astype(x.dtype).T, precision=EXACT)
 
 
 def rms_norm(
     x: Float[Array, "*b d"], weight: Float[Array, " d"], config: Config
 ) -> Float[Array, "*b d"]:
     """RMSNorm along the last axis: x / √(mean x² + ε) ⊙ weight."""
-    wide = x.astype(_wide(x.dtype))
-    scale = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + config.norm_eps)
-    factors = weight.astype(wide.dtype).reshape((1,) * (x.ndim - 1) + weight.shape)
-    return (wide * scale * factors).astype(x.dtype)
-
-
-def attention(
-    q: Float[Array, "B T heads size"],
-    k: Float[Array, "B S kv_heads size"],
-    v: Float[Array, "B S kv_heads size"],
-    seen: Bool[Array, "#B T S"],
-) -> Float[Array, "B T heads*size"]:
-    """The softmax of q·k/√size over the keys that are seen, times their values."""
-    B, T, H, size = q.shape
-    K, wide = k.shape[2], _wide(q.dtype)
-    grouped = q.reshape(B, T, K, H // K, size)
-    scores = jnp.einsum(
-        "btkgd,bskd->bkgts", grouped, k, precision=_EXACT, preferred_element_type=wide
-    )
-    scores = jnp.where(seen[:, None, None], scores / size**0.5, -jnp.inf)
-    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-    return jnp.einsum("bkgts,bskd->btkgd", weights, v, precision=_EXACT).reshape(B, T, H * size)
+    y = x.astype(wide(x.dtype))
+    scale = jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + config.norm_eps)
+    factors = weight.astype(y.dtype).reshape((1,) * (x.ndim - 1) + weight.shape)
+    return (y * scale * factors).astype(x.dtype)
 
 
 @partial(jax.jit, static_argnames="dtype")
@@ -248,15 +227,11 @@ def _block(
         rows = jnp.arange(B)[:, None]
         k = past[0].at[rows, places.positions].set(k.astype(past[0].dtype))
         v = past[1].at[rows, places.positions].set(v.astype(past[1].dtype))
-    inputs["output"] = attention(q, k, v, places.seen)
+    inputs["output"] = attention(q, k, v, places.positions)
     x = x + product("o")
     inputs["mlp"] = rms_norm(x, layer["mlp_norm"], config)
     inputs["down"] = jax.nn.silu(product("gate")) * product("up")
     return x + product("down"), (k, v), inputs
-
-
-def _wide(dtype: Any) -> Any:
-    return jnp.dtype(dtype if jnp.dtype(dtype).itemsize >= 4 else jnp.float32)
 
 
 def _extend(

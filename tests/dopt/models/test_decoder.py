@@ -11,6 +11,7 @@ from dopt.models import (
     Config,
     LinearScaling,
     Llama3Scaling,
+    attention,
     decode_step,
     logits,
     parameter_count,
@@ -179,3 +180,24 @@ def test_impossible_scalings_are_refused():
         LinearScaling(0.5)
     with pytest.raises(ConfigurationError, match=r"low = 4.0 and high = 1.0"):
         Llama3Scaling(8.0, 4.0, 1.0, 8192)
+
+
+@pytest.mark.parametrize("most", [1, 300, 700])
+def test_queries_in_chunks_attend_as_all_at_once(monkeypatch, most):
+    config = configured("one kv head")
+    params = drawn(config, jnp.float64)
+    # 2 rows, 4 heads and 11 × 11 pairs are 968 scores: 11, 4 and 2 chunks, of which one is ragged.
+    monkeypatch.setattr(attention, "MOST_SCORES", most)
+    jax.clear_caches()
+    for row, tokens in zip(logits(params, config, TOKENS), TOKENS, strict=True):
+        expected = numpy_decoder.logits(params, config, tokens)
+        np.testing.assert_allclose(row, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+
+
+def test_long_texts_hold_no_square_of_scores():
+    config = Config(**(PLAIN | {"context": 8192, "layers": 1}))
+    params = jax.eval_shape(lambda: random_parameters(config, jax.random.key(0)))
+    tokens = jax.ShapeDtypeStruct((1, 8192), jnp.int32)
+    compiled = jax.jit(logits, static_argnums=1).lower(params, config, tokens).compile()
+    square = config.heads * 8192**2 * 4
+    assert compiled.memory_analysis().temp_size_in_bytes < square / 4
