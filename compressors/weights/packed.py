@@ -11,27 +11,20 @@ The products x·Ŵᵀ never turn weights back: they turn x.
 """
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int32, Shaped, UInt32
 
-from compressors.kernels.hadamard import block_hadamard, block_hadamard_back
 from compressors.kernels.pack import unpack
 from compressors.kernels.windows import by_rows
 from compressors.weights.coding import Coding
+from compressors.weights.rotation import Rotation
 
 
 WINDOW = 1 << 18
 """Weights in a window: a MiB of float32."""
-
-
-class Rotation(NamedTuple):
-    """H·diag(s) of every group of `size` inputs; signs from the seed, or none without one."""
-
-    size: int
-    seed: int | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -83,8 +76,7 @@ class PackedWeight:
         """Ŵ, computed in float32."""
         stored = self.stored()
         if self.rotation is not None:
-            size, seed = self.rotation
-            stored = block_hadamard_back(stored, size, seed=seed)
+            stored = self.rotation.back(stored)
         if self.order is not None:
             stored = jnp.zeros_like(stored).at[:, self.order].set(stored)
         return stored.astype(dtype)
@@ -107,10 +99,7 @@ class PackedWeight:
         """Activations as the stored matrix multiplies them."""
         if self.order is not None:
             x = jnp.take(x, self.order, axis=-1)
-        if self.rotation is None:
-            return x
-        size, seed = self.rotation
-        return block_hadamard(x, size, seed=seed)
+        return x if self.rotation is None else self.rotation.apply(x)
 
     @property
     def _window(self) -> int:
@@ -124,12 +113,12 @@ class PackedWeight:
     def _rows(self, words: Array, scales: Array, zeros: Array | None = None) -> Array:
         """Rows of the stored matrix."""
         count, groups = scales.shape
-        codes = self.coding.unpack(words, self.inputs // self.coding.p).astype(jnp.int32)
+        codes = self.coding.unpack(words, self.coding.codes(self.inputs)).astype(jnp.int32)
         if self.table is None:
             values = (codes - self.offset).astype(jnp.float32)
         else:
             values = jnp.take(self.table.astype(jnp.float32), codes, axis=0, mode="clip")
-        values = values.reshape(count, groups, -1)
+        values = values.reshape(count, -1)[:, : self.inputs].reshape(count, groups, -1)
         if zeros is not None:
             values = values - self._zero_values(zeros, groups)[:, :, None]
         return (values * scales.astype(jnp.float32)[:, :, None]).reshape(count, self.inputs)

@@ -36,6 +36,14 @@ class Factor(NamedTuple):
     """Factorisations, one if the first damping was enough."""
 
 
+def check_hessian(H: Float[np.ndarray, "in in"], inputs: int) -> None:
+    """Raises `ValueError` unless H is of so many inputs, and finite."""
+    if H.shape != (inputs, inputs):
+        raise ValueError(f"H {list(H.shape)} for {inputs} inputs: give XᵀX of this layer's inputs")
+    if not np.isfinite(H).all():
+        raise ValueError("H has entries that are NaN or infinite: calibrate on other text")
+
+
 def inverse_factor(H: Float[np.ndarray, "in in"], damping: float = 0.01) -> Factor:
     """The upper Cholesky factor of the inverse of H with more weight on its diagonal.
 
@@ -54,8 +62,7 @@ def inverse_factor(H: Float[np.ndarray, "in in"], damping: float = 0.01) -> Fact
 
     if not 0 < damping <= MOST_DAMPING:
         raise ValueError(f"damping = {damping}: give a number above 0, and at most {MOST_DAMPING}")
-    if not np.isfinite(H).all():
-        raise ValueError("H has entries that are NaN or infinite: calibrate on other text")
+    check_hessian(H, len(H))
     H = np.asarray(H, np.float64)
     mean = float(np.mean(np.diag(H))) or 1.0
     tries = 0

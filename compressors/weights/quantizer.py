@@ -38,7 +38,11 @@ class WeightQuantizer(abc.ABC):
     """A quantizer of weight matrices: a frozen dataclass of its settings."""
 
     name: ClassVar[str]
-    needs_hessian: ClassVar[bool] = False
+
+    @property
+    def needs_hessian(self) -> bool:
+        """Whether `quantize` takes H into account, and refuses to go without it."""
+        return False
 
     @abc.abstractmethod
     def quantize(
