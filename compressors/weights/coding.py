@@ -57,7 +57,7 @@ class Coding:
         numbers = -(-k // radix.c)
         spare = [(0, 0)] * (codes.ndim - 1) + [(0, radix.c * numbers - k)]
         digits = jnp.pad(codes.astype(jnp.uint32), spare).reshape(*codes.shape[:-1], -1, numbers)
-        limbs = radix.join(jnp.moveaxis(digits, -2, 0))
+        limbs = radix.join(jnp.unstack(digits, axis=-2))
         planes = [
             pack(limb.astype(code_dtype(width)), width)
             for limb, width in zip(limbs, radix.limbs, strict=True)

@@ -45,10 +45,10 @@ class Radix(NamedTuple):
         whole, rest = divmod(self.bits, LIMB)
         return (LIMB,) * whole + ((rest,) if rest else ())
 
-    def join(self, codes: UInt32[Array, "count *numbers"]) -> list[UInt32[Array, "*numbers"]]:
-        """The limbs of the numbers whose digits are the codes, all below n."""
+    def join(self, codes: list[UInt32[Array, "*numbers"]]) -> list[UInt32[Array, "*numbers"]]:
+        """The limbs of the numbers whose digits are the c codes, all below n."""
         n = jnp.uint32(self.n)
-        F = [jnp.zeros(codes.shape[1:], jnp.uint32) for _ in self.limbs]
+        F = [jnp.zeros_like(codes[0]) for _ in self.limbs]
         for digit in codes[::-1]:
             carry, raised = n - 1, []
             for limb, width in zip(F, self.limbs, strict=True):
