@@ -1,4 +1,4 @@
-"""The loss of a model in which one layer is changed, from the layer on.
+"""The loss of a model in which one layer is changed, computed from that layer on.
 
 The residual stream of the original in front of every layer is held, so that what lies in front of
 the changed layer is not computed again.
@@ -9,23 +9,29 @@ import time
 from functools import partial
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
+from dopt.evaluation.divergence import compared
+from dopt.evaluation.forward import batch_rows
+from dopt.evaluation.perplexity import exponential
+from dopt.evaluation.scoring import (
+    head_parameters,
+    in_chunks,
+    in_front,
+    negative_log_likelihoods,
+    targets,
+)
 from dopt.evaluation.windows import Windows, check_tokens
-from dopt.models.config import Config
-from dopt.models.decoder import block, embed, head, places
+from dopt.models.decoder import block, embed, places
 from dopt.models.parameters import Model, Params, parameter_shapes
 
 
 Metric = Literal["kl", "perplexity"]
 
-TOKENS = 2048
-"""Tokens that go through a layer at once, or a row if that has more."""
-CHUNK = 128
-"""Tokens whose logits are held at once."""
+Stream = list[Float[Array, "B T d"]]
+"""In batches of windows."""
 
 
 class Streams:
@@ -42,23 +48,35 @@ class Streams:
         check_tokens(windows.tokens, config.vocabulary)
         N, T = windows.tokens.shape
         config.check_length(T)
-        self.outer: Params = {name: params[name] for name in params.keys() - {"layers"}}
-        rows = max(1, TOKENS // T)
-        self.tokens = [jnp.asarray(windows.tokens[i : i + rows]) for i in range(0, N, rows)]
-        dtype = params["norm"].dtype
+        rows, dtype = batch_rows((N, T), None), params["norm"].dtype
+        self.parts = [slice(at, min(at + rows, N)) for at in range(0, N, rows)]
         self.places = places(config, jnp.arange(T, dtype=jnp.int32)[None], T, dtype)
-        self.x = [[embed(params, tokens) for tokens in self.tokens]]
-        """The stream in front of each layer, and behind the last, in batches of rows."""
+        tokens = [jnp.asarray(windows.tokens[part]) for part in self.parts]
+        self.x: list[Stream] = [[embed(params, batch) for batch in tokens]]
+        """In front of each layer, and behind the last."""
         for layer in params["layers"]:
-            self.x.append(self._through(layer, self.x[-1]))
+            self.x.append(self.through(layer, self.x[-1]))
+        self.original = self._scored(self.x[-1])
+        self.targets = np.concatenate([targets(windows, part) for part in self.parts])
+
+    def through(self, layer: Params, x: Stream) -> Stream:
+        """The stream behind a layer."""
+        return [block(layer, self.model.config, rows, self.places)[0] for rows in x]
 
     def loss(self, i: int, matrices: dict[str, Any], metric: Metric) -> float:
-        """The loss, a token, with other matrices in layer i."""
+        """The loss, a token, with other matrices in layer i: KL to the original, or perplexity."""
         layers = self.model.params["layers"]
-        x = self._through(layers[i] | matrices, self.x[i])
+        x = self.through(layers[i] | matrices, self.x[i])
         for layer in layers[i + 1 :]:
-            x = self._through(layer, x)
-        return self._loss(x, metric)
+            x = self.through(layer, x)
+        outer, config = head_parameters(self.model), self.model.config
+        if metric == "kl":
+            score = partial(compared, outer, config, outer, config)
+            kl, *_ = in_chunks(score, self.original, self._scored(x), self.targets)
+            return float(kl.mean())
+        score = partial(negative_log_likelihoods, outer, config)
+        (nll,) = in_chunks(score, self._scored(x), self.targets)
+        return exponential(float(nll.mean()))
 
     def timed(self, metric: Metric) -> tuple[float, float]:
         """The loss of the original, and the seconds of one pass once it is compiled."""
@@ -67,60 +85,15 @@ class Streams:
         return self.loss(0, {}, metric), time.perf_counter() - begun
 
     def share(self, i: int) -> float:
-        """What `loss` computes with layer i, as a share of a whole pass."""
-        shapes = parameter_shapes(self.model.config)
-        layer = sum(
-            math.prod(shape) for place, shape in shapes.items() if place[:2] == ("layers", 0)
-        )
-        # Both models' logits are computed.
+        """What `loss` computes with another layer i, as a share of a whole pass."""
+        shapes, layers = parameter_shapes(self.model.config), self.model.config.layers
+        layer = sum(math.prod(shape) for place, shape in shapes.items() if place[1:2] == (0,))
+        # The logits of both models are computed.
         heads = 2 * math.prod(shapes["embedding",]) / layer
-        return (self.model.config.layers - i + heads) / (self.model.config.layers + heads)
+        return (layers - i + heads) / (layers + heads)
 
-    def _through(self, layer: Params, x: list[Array]) -> list[Array]:
-        return [block(layer, self.model.config, rows, self.places)[0] for rows in x]
-
-    def _loss(self, x: list[Array], metric: Metric) -> float:
-        """Summed over the tokens that the windows score, in float64."""
-        config, total = self.model.config, 0.0
-        targets = [np.asarray(tokens) for tokens in self.tokens]
-        scored = np.split(self.windows.scored, np.cumsum([len(t) for t in targets])[:-1])
-        for rows, original, tokens, counts in zip(x, self.x[-1], targets, scored, strict=True):
-            # The stream at a token predicts the next one.
-            flat = [_flat(a[:, :-1]) for a in (rows, original)]
-            following, counted = tokens[:, 1:].ravel(), counts[:, 1:].ravel()
-            for at in range(0, following.size, CHUNK):
-                part = slice(at, at + CHUNK)
-                losses = _losses(
-                    self.outer,
-                    config,
-                    _filled(flat[0][part]),
-                    _filled(flat[1][part]),
-                    _filled(jnp.asarray(following[part])),
-                )
-                values = np.asarray(losses[metric], np.float64)[: following[part].size]
-                total += float(values[counted[part]].sum())
-        mean = total / float(self.windows.counts.sum())
-        return math.exp(mean) if metric == "perplexity" else mean
-
-
-@partial(jax.jit, static_argnames="config")
-def _losses(
-    outer: Params,
-    config: Config,
-    x: Float[Array, "k d"],
-    original: Float[Array, "k d"],
-    following: Int[Array, " k"],
-) -> dict[str, Float[Array, " k"]]:
-    """KL(original ‖ changed) at each token, and −log of the probability of the next."""
-    p, q = (jax.nn.log_softmax(head(outer, config, a), axis=-1) for a in (original, x))
-    nll = -jnp.take_along_axis(q, following[:, None], axis=1)[:, 0]
-    return {"kl": jnp.sum(jnp.exp(p) * (p - q), axis=-1), "perplexity": nll}
-
-
-def _flat(x: Float[Array, "N T d"]) -> Float[Array, "n d"]:
-    return x.reshape(-1, x.shape[-1])
-
-
-def _filled(x: Array) -> Array:
-    """Filled up to a whole chunk, so that one program serves all."""
-    return jnp.pad(x, [(0, CHUNK - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
+    def _scored(self, x: Stream) -> Float[np.ndarray, "M d"]:
+        """The stream in front of every scored token."""
+        found = [rows[in_front(self.windows, part)]
+                 for rows, part in zip(x, self.parts, strict=True)]  # fmt: skip
+        return np.concatenate([np.asarray(rows) for rows in found])
