@@ -1,0 +1,123 @@
+"""Whatever a model lies in is opened by one call, or refused with a sentence."""
+
+import os
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+from dopt.errors import DataError
+from dopt.models import (
+    Config,
+    Model,
+    load,
+    load_tokenizer,
+    random_parameters,
+    save_hugging_face,
+)
+from dopt.models.gguf_tokenizer import byte_letters
+
+
+CONFIG = Config(
+    vocabulary=259,
+    layers=1,
+    d_model=8,
+    heads=2,
+    kv_heads=1,
+    head_size=4,
+    d_ff=8,
+    context=16,
+)
+
+
+def engine():
+    """Bytes as tokens, and <s> in front."""
+    letters = [*byte_letters().values(), "<s>", "</s>", "<end>"]
+    made = Tokenizer(models.BPE({letter: i for i, letter in enumerate(letters)}, []))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens(["<s>", "</s>"])
+    made.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 256)]
+    )
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_hugging_face(tmp_path / "m", Model(random_parameters(CONFIG, jax.random.key(0)), CONFIG))
+    engine().save(str(tmp_path / "m" / "tokenizer.json"))
+    return tmp_path / "m"
+
+
+def test_a_folder_of_hugging_face(folder):
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace("{", '{"eos_token_id": [257, 258],', 1))
+    model, tokenizer, name, note = load(folder, jnp.bfloat16)
+    assert (model.config, name, note) == (CONFIG, "m", None)
+    assert model.params["norm"].dtype == jnp.bfloat16
+    assert (tokenizer.bos, tokenizer.eos, tokenizer.vocabulary) == (256, (257, 258), 259)
+    text = "naïve <s> \r\n"
+    assert tokenizer.encode(text) == load_tokenizer(folder).encode(text)
+    assert len(tokenizer.encode(text)) == len(text.encode())
+    assert tokenizer.decode([256, *tokenizer.encode(text), 257]) == text
+
+
+def test_a_folder_without_a_tokenizer(folder):
+    (folder / "tokenizer.json").unlink()
+    assert load(str(folder)).tokenizer is None
+    with pytest.raises(DataError, match=r"tokenizer.json cannot be read: No such file"):
+        load_tokenizer(folder)
+    (folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(DataError, match=r"tokenizer.json is no tokenizer"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ([], "holds no model: neither config.json with safetensors, nor a .gguf"),
+        (["notes.txt", "tok512.bin"], "holds no model"),
+        (["a.gguf", "b.gguf"], "holds 2 models: a.gguf, b.gguf; name one of the files"),
+        (["a.gguf"], "a.gguf begins with 00; a GGUF file begins with GGUF"),
+        (["a.bin"], "a.bin is cut: 1 bytes"),
+    ],
+)
+def test_folders_that_hold_no_model_or_several(tmp_path, files, words):
+    for name in files:
+        (tmp_path / name).write_bytes(b"\0")
+    with pytest.raises(DataError, match=re.escape(words)):
+        load(tmp_path)
+
+
+def test_paths_that_are_none(folder):
+    with pytest.raises(DataError, match=r"nowhere is not there; give .* or one of smollm2-135m"):
+        load("nowhere")
+    with pytest.raises(DataError, match=r"config.json is a part of a model; give its folder"):
+        load(folder / "config.json")
+    with pytest.raises(DataError, match=r"is a part of a model; give its folder"):
+        load(folder / "model.safetensors")
+
+
+@pytest.mark.data
+def test_stories260k_with_its_tokenizer(tmp_path):
+    folder = Path(os.environ["DOPT_DATA"], "stories260K")
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there")
+    model, tokenizer, name, note = load(folder)
+    assert (name, note, tokenizer.vocabulary) == ("stories260K", None, 512)
+    assert (tokenizer.bos, tokenizer.eos) == (1, (1, 2))
+    alone = tmp_path / "stories260K.bin"
+    alone.write_bytes((folder / "stories260K.bin").read_bytes())
+    again = load(alone)
+    assert again.tokenizer is None
+    np.testing.assert_array_equal(again.model.params["norm"], model.params["norm"])
+    pieces = (folder / "tok512.bin").read_bytes()
+    (tmp_path / "tokenizer.bin").write_bytes(pieces + b"\0\0\0\0\1\0\0\0!")
+    with pytest.raises(DataError, match=r"has 513 tokens, but .*stories260K.bin has 512"):
+        load(alone)
+    assert load_tokenizer(folder / "tok512.bin").vocabulary == 512
