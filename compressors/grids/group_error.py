@@ -5,7 +5,9 @@ bounds and independent, so that their mean error is a closed form. That over the
 Gauss-Legendre sum over variables that are uniform. Scales are not rounded.
 """
 
+import functools
 import math
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float
@@ -17,14 +19,19 @@ NODES = 400
 NODES_OF_TWO = 80
 
 
-def absmax_error(grid: Grid, group: int) -> float:
-    """E‖z − M·q(z/M)‖²/group for z standard normal and M = max|z_j|: the t² of absmax formats.
+def absmax_error(
+    grid: Grid,
+    group: int,
+    scale: Callable[[Float[np.ndarray, " m"]], Float[np.ndarray, " m"]] = np.asarray,
+) -> float:
+    """E‖z − s·q(z/s)‖²/group for z standard normal, s = M = max|z_j|: the t² of absmax formats.
 
     One coordinate is ±M. The variable that is uniform is P(|z| ≤ M)^group.
 
     Args:
-        grid: of p = 1, in multiples of M.
+        grid: of p = 1, in multiples of s.
         group: numbers that share a scale, 1 or more.
+        scale: s from M, where it is another: three digits are right if it jumps.
 
     Raises:
         ValueError: p ≠ 1 or a group below 1.
@@ -36,18 +43,20 @@ def absmax_error(grid: Grid, group: int) -> float:
     uniform, weights = _nodes(NODES)
     beyond = -np.expm1(np.log(uniform) / group)
     most = -ndtri(beyond / 2)[:, None]
-    edges = most * np.clip(np.concatenate([[-1.0], cuts, [1.0]]), -1, 1)[None, :]
-    inner = _errors(edges, most * line[None, :]) / (1 - beyond)
-    ends = np.array([-1.0, 1.0])
-    outer = most[:, 0] ** 2 * np.mean((ends - line[np.searchsorted(cuts, ends)]) ** 2)
+    unit = scale(most[:, 0])[:, None]
+    ends = np.concatenate([-most, most], axis=1)
+    edges = np.clip(np.concatenate([ends[:, :1], unit * cuts, ends[:, 1:]], axis=1), -most, most)
+    inner = _errors(edges, unit * line) / (1 - beyond)
+    outer = np.mean((ends - unit * line[np.searchsorted(cuts, ends / unit)]) ** 2, axis=1)
     return float(weights @ ((group - 1) * inner + outer)) / group
 
 
-def minmax_error(n: int, group: int) -> float:
-    """E‖z − q(z)‖²/group, z standard normal, for asymmetric integers with an integer zero.
+def minmax_error(n: int, group: int, *, whole: bool = True) -> float:
+    """E‖z − q(z)‖²/group, z standard normal, for asymmetric integers.
 
     With l = min(z_j, 0) and u = max(z_j, 0) the points are s·(k − zero), k = 0 … n − 1, of the step
-    s = (u − l)/(n − 1) and zero = round(−l/s), as GPTQ and compressed-tensors store them. With the
+    s = (u − l)/(n − 1) and zero = round(−l/s), as GPTQ and compressed-tensors store them, or the
+    zero is not rounded, as HQQ starts. With the
     probability W ~ Beta(2, group − 1) of what lies beyond the least and the largest z, that of what
     lies below is uniform in (0, W). The rounding makes steps in what is summed, so that three
     digits are right.
@@ -55,6 +64,7 @@ def minmax_error(n: int, group: int) -> float:
     Args:
         n: points, 2 or more: 2^bits.
         group: numbers that share a scale and a zero, 2 or more.
+        whole: whether the zero is rounded.
 
     Raises:
         ValueError: n or a group below 2.
@@ -70,12 +80,12 @@ def minmax_error(n: int, group: int) -> float:
     most = -ndtri(outside * (1 - uniform)[None, :]).reshape(-1, 1)
     low, high = np.minimum(least, 0), np.maximum(most, 0)
     step = (high - low) / (n - 1)
-    zero = np.round(-low / step)
+    zero = np.round(-low / step) if whole else -low / step
     points = step * (np.arange(n)[None, :] - zero)
     cuts = np.clip((points[:, 1:] + points[:, :-1]) / 2, least, most)
     inner = _errors(np.concatenate([least, cuts, most], axis=1), points)
     outer = sum(
-        (end - step * (np.clip(np.round(end / step), -zero, n - 1 - zero))) ** 2
+        (end - step * (np.clip(np.round(end / step + zero), 0, n - 1) - zero)) ** 2
         for end in (least, most)
     )
     total = (group - 2) * inner.reshape(outside.size, -1) / (1 - outside)
@@ -83,6 +93,7 @@ def minmax_error(n: int, group: int) -> float:
     return float(weights @ total @ weights) / group
 
 
+@functools.cache
 def _nodes(count: int) -> tuple[Float[np.ndarray, " count"], Float[np.ndarray, " count"]]:
     """Nodes and weights of the mean over (0, 1)."""
     nodes, weights = np.polynomial.legendre.leggauss(count)

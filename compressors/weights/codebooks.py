@@ -28,11 +28,6 @@ class Quantiles(GroupFormat):
         """16 numbers from −1 to 1."""
 
     @property
-    @abc.abstractmethod
-    def scale_dtype(self) -> ScaleDtype:
-        """Of the largest |w|."""
-
-    @property
     def coding(self) -> Coding:
         """Of the places in the grid."""
         return Coding(CODES)
@@ -61,6 +56,7 @@ class NF4(Quantiles):
     """
 
     name: ClassVar[str] = "nf4"
+
     group: int | None = 64
     scale_dtype: ScaleDtype = "float16"
 
@@ -80,6 +76,7 @@ class AF4(Quantiles):
     """
 
     name: ClassVar[str] = "af4"
+
     group: int | None = 64
     scale_dtype: ScaleDtype = "float16"
 
@@ -99,6 +96,7 @@ class FP4(GroupFormat):
     """
 
     name: ClassVar[str] = "fp4"
+
     group: int | None = 64
     scale_dtype: ScaleDtype = "float16"
 

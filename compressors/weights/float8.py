@@ -28,6 +28,7 @@ class FP8(GroupFormat):
     """
 
     name: ClassVar[str] = "fp8"
+
     scale_dtype: ScaleDtype = "float32"
 
     @property

@@ -2,7 +2,7 @@
 
 import abc
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,19 +16,21 @@ from compressors.weights.quantizer import Quantized, Report, WeightQuantizer, ch
 from compressors.weights.scales import check_scales
 
 
+Zeros = Literal["none", "codes", "floats"]
+
+
 class Groups(NamedTuple):
     """Groups of some rows as they are stored, before codes are packed."""
 
     codes: UInt[Array, "rows groups g"]
     scales: Shaped[Array, "rows groups"]
     zeros: Float[Array, "rows groups"] | UInt[Array, "rows groups"] | None = None
-    """Of an integer dtype where they are codes, which are packed."""
 
 
 class GroupFormat(WeightQuantizer):
     """A format whose groups are fitted one by one, without H.
 
-    Abstract: `coding`, `group` and `fit`.
+    Abstract: `coding`, `group`, `scale_dtype` and `fit`.
     """
 
     @property
@@ -40,6 +42,16 @@ class GroupFormat(WeightQuantizer):
     @abc.abstractmethod
     def group(self) -> int | None:
         """Inputs that share a scale; None: a row."""
+
+    @property
+    @abc.abstractmethod
+    def scale_dtype(self) -> str:
+        """The dtype of scales, and of zeros that are floats."""
+
+    @property
+    def zeros(self) -> Zeros:
+        """What groups have beside their scales: nothing, codes that are packed, or floats."""
+        return "none"
 
     @property
     def table(self) -> Float32[np.ndarray, "n 1"] | None:
@@ -69,10 +81,16 @@ class GroupFormat(WeightQuantizer):
 
     def empty(self, out: int, inputs: int) -> PackedWeight:
         """Shapes and dtypes of what `quantize` gives."""
-        group_of(inputs, self.group)
-        return jax.eval_shape(
-            partial(_packed, self), jax.ShapeDtypeStruct((out, inputs), jnp.float32)
-        )
+        groups = inputs // group_of(inputs, self.group)
+
+        def arrays() -> PackedWeight:
+            scales = jnp.zeros((out, groups), self.scale_dtype)
+            of_zeros = jnp.zeros((out, self.coding.words(groups)), jnp.uint32)
+            zeros = {"none": None, "codes": of_zeros, "floats": scales}[self.zeros]
+            words = jnp.zeros((out, self.coding.words(inputs)), jnp.uint32)
+            return _stored(self, words, scales, zeros, inputs)
+
+        return jax.eval_shape(arrays)
 
 
 def group_of(inputs: int, group: int | None) -> int:
@@ -102,10 +120,16 @@ def _packed(how: GroupFormat, W: Float32[Array, "out in"]) -> PackedWeight:
 
     def rows(W: Array) -> tuple[Array, Array, Array | None]:
         codes, scales, zeros = how.fit(W.reshape(W.shape[0], inputs // g, g))
-        if zeros is not None and jnp.issubdtype(zeros.dtype, jnp.unsignedinteger):
+        if zeros is not None and how.zeros == "codes":
             zeros = how.coding.pack(zeros)
         return how.coding.pack(codes.reshape(W.shape)), scales, zeros
 
     words, scales, zeros = by_rows(rows, (W,), max(1, WINDOW // inputs))
-    table = None if how.table is None else jnp.asarray(how.table, jnp.float32)
+    return _stored(how, words, scales, zeros, inputs)
+
+
+def _stored(
+    how: GroupFormat, words: Array, scales: Array, zeros: Array | None, inputs: int
+) -> PackedWeight:
+    table = None if how.table is None else jnp.asarray(how.table)
     return PackedWeight(words, scales, zeros, table, None, how.coding, inputs, how.offset)

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Float32, UInt8
 
 from compressors.weights.coding import Coding
-from compressors.weights.group_format import GroupFormat, Groups
+from compressors.weights.group_format import GroupFormat, Groups, Zeros
 from compressors.weights.integers import FEWEST, MOST
 from compressors.weights.scales import ScaleDtype, safe
 
@@ -62,6 +62,7 @@ class HQQ(GroupFormat):
     """
 
     name: ClassVar[str] = "hqq"
+
     bits: int = 4
     group: int | None = 64
     scale_dtype: ScaleDtype = "float16"
@@ -74,6 +75,11 @@ class HQQ(GroupFormat):
     def coding(self) -> Coding:
         """Of the integers."""
         return Coding(1 << self.bits)
+
+    @property
+    def zeros(self) -> Zeros:
+        """As many as steps."""
+        return "floats"
 
     def fit(self, groups: Float32[Array, "rows groups g"]) -> Groups:
         """Steps from the ranges, zeros by the rounds, and the integers nearest in them."""

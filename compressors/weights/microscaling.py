@@ -36,6 +36,11 @@ class MXFP4(GroupFormat):
         return GROUP
 
     @property
+    def scale_dtype(self) -> str:
+        """Powers of two, E8M0."""
+        return "float8_e8m0fnu"
+
+    @property
     def coding(self) -> Coding:
         """Of the bits of E2M1."""
         return Coding(len(VALUES))

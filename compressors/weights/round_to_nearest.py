@@ -7,7 +7,7 @@ from jaxtyping import Array, Float32
 
 from compressors.weights.clipping import Clipping
 from compressors.weights.coding import Coding
-from compressors.weights.group_format import GroupFormat, Groups
+from compressors.weights.group_format import GroupFormat, Groups, Zeros
 from compressors.weights.integers import Integers
 from compressors.weights.scales import ScaleDtype
 
@@ -32,6 +32,7 @@ class RoundToNearest(GroupFormat):
     """
 
     name: ClassVar[str] = "rtn"
+
     bits: int = 4
     group: int | None = None
     symmetric: bool = True
@@ -51,6 +52,11 @@ class RoundToNearest(GroupFormat):
     def coding(self) -> Coding:
         """Of the integers."""
         return self.integers.coding
+
+    @property
+    def zeros(self) -> Zeros:
+        """As many bits as a weight has, where integers are asymmetric."""
+        return "none" if self.symmetric else "codes"
 
     @property
     def offset(self) -> int:
