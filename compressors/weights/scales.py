@@ -5,7 +5,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32
+from jaxtyping import Array, Float, Float32, Shaped
 
 
 ScaleDtype = Literal["float16", "bfloat16", "float32"]
@@ -19,7 +19,7 @@ def safe(scales: Float[Array, "*shape"]) -> Float32[Array, "*shape"]:
     return jnp.where(wide == 0, jnp.float32(1), wide)
 
 
-def check_scales(scales: Float[Array, "out groups"], W: Float[Array, "out in"]) -> None:
+def check_scales(scales: Shaped[Array, "out groups"], W: Float[Array, "out in"]) -> None:
     """Raises `ValueError` for scales that their dtype cannot hold.
 
     Scales overflow where one is infinite. They underflow where the largest of a matrix that is not
