@@ -80,6 +80,19 @@ def read_config(path: Path) -> Config:
         DataError: the file cannot be read, or is not a JSON object.
         ConfigurationError: an architecture, a setting or a value that the decoder does not have.
     """
+    values = read_settings(path)
+    try:
+        return from_hugging_face(values)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings of a `config.json`, unchecked.
+
+    Raises:
+        DataError: the file cannot be read, or is not a JSON object.
+    """
     try:
         values = json.loads(path.read_bytes())
     except OSError as error:
@@ -88,10 +101,7 @@ def read_config(path: Path) -> Config:
         raise DataError(f"{path} is not JSON: {error}; fetch it again") from error
     if not isinstance(values, dict):
         raise DataError(f"{path} holds no JSON object; fetch it again")
-    try:
-        return from_hugging_face(values)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{path}: {error}") from error
+    return values
 
 
 def from_hugging_face(values: dict[str, Any]) -> Config:

@@ -45,8 +45,9 @@ def load(where: str | Path, dtype: Any = None) -> Loaded:
     Args:
         where: the name of a known model, which is fetched where it is not there yet; a GGUF file; a
             checkpoint of llama2.c, with `tokenizer.bin` or `tok512.bin` (its vocabulary) beside it;
-            a folder of Hugging Face, with `tokenizer.json`; a folder that this library compressed;
-            or a folder that holds one such file.
+            a folder of Hugging Face, with `tokenizer.json`, whose weights may be quantized
+            (compressed-tensors, GPTQ); a folder that this library compressed; or a folder that
+            holds one such file.
         dtype: of the parameters; by default float32 for GGUF, and as stored for the others.
 
     Raises:
@@ -71,7 +72,7 @@ def load(where: str | Path, dtype: Any = None) -> Loaded:
     if (path / "config.json").exists():
         tokens = path / "tokenizer.json"
         tokenizer = load_tokenizer_json(tokens) if tokens.exists() else None
-        return Loaded(load_hugging_face(path, dtype), tokenizer, name, None)
+        return Loaded(_of_hugging_face(path, dtype), tokenizer, name, None)
     return _of_file(_only_model(path), dtype)
 
 
@@ -127,6 +128,12 @@ def _note(name: str, schemes: set[str]) -> str | None:
         "reference, and comparisons with min/max grids of as many bits are biased, as these can "
         "give such weights back without error"
     )
+
+
+def _of_hugging_face(path: Path, dtype: Any) -> Model:
+    from dopt.compression.exports import is_quantized, read_quantized
+
+    return read_quantized(path, dtype) if is_quantized(path) else load_hugging_face(path, dtype)
 
 
 def _of_compressed(path: Path, dtype: Any) -> Loaded:

@@ -1,0 +1,231 @@
+"""Folders of Hugging Face whose matrices lie in files by a scheme: written, and read back.
+
+Files are written under other names and renamed when all are whole; `config.json` comes last. Needs
+the package `safetensors` (extra `llm`) to write.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path as FilePath
+from typing import Any, TypeVar
+
+import jax.numpy as jnp
+import numpy as np
+
+from compressors.weights import PackedWeight
+from dopt.compression.exports.scheme import FLOATS, Scheme, Tensor
+from dopt.compression.exports.stored_tensors import StoredTensor, stored_tensors
+from dopt.compression.exports.tokenizer_files import tokenizer_files
+from dopt.errors import ConfigurationError, DataError, UnsupportedError
+from dopt.models.config import Config
+from dopt.models.config_json import to_hugging_face
+from dopt.models.parameters import Model, Path, build, leaf, linear_paths, parameter_shapes
+from dopt.models.safetensors import require_package, tensor_name
+from dopt.models.tokenizer import Tokenizer
+
+
+SHARD_BYTES = 5 * 10**9
+S = TypeVar("S", bound=Scheme)
+
+_HEAD = "lm_head.weight"
+_UNUSED = ".rotary_emb.inv_freq"
+
+
+def module_name(path: Path) -> str:
+    """Hugging Face's name of the layer whose weight lies at a place in the parameters."""
+    return tensor_name(path).removesuffix(".weight")
+
+
+def schemes_of(model: Model, scheme_of: Callable[[PackedWeight], S]) -> dict[Path, S]:
+    """The schemes of the matrices that are quantized, from `scheme_of` of each.
+
+    A row that is as long as the groups of other matrices is called a group, so that all are alike.
+
+    Raises:
+        UnsupportedError: there is none for a matrix, which the message names.
+        ConfigurationError: no matrix is quantized.
+    """
+    schemes = {}
+    for path in linear_paths(model.config):
+        weight = leaf(model.params, path)
+        if isinstance(weight, PackedWeight):
+            try:
+                schemes[path] = scheme_of(weight)
+            except UnsupportedError as error:
+                raise UnsupportedError(f"{module_name(path)}: {error}") from error
+    if not schemes:
+        raise ConfigurationError("no matrix of the model is quantized; save it as it is")
+    sizes = {scheme.group for scheme in schemes.values()}
+    for path, scheme in schemes.items():
+        inputs = leaf(model.params, path).inputs
+        if scheme.group is None and inputs in sizes:
+            schemes[path] = replace(scheme, group=inputs)
+    return schemes
+
+
+def write_folder(
+    folder: FilePath,
+    model: Model,
+    schemes: Mapping[Path, Scheme],
+    quantization: Mapping[str, Any],
+    tokenizer: Tokenizer | None,
+) -> None:
+    """Writes a model, one shard of it in memory at a time.
+
+    Args:
+        folder: to be made, or without a model.
+        model: with `PackedWeight` at the places that have a scheme, and arrays elsewhere.
+        schemes: of the matrices that are quantized.
+        quantization: the "quantization_config" of `config.json`.
+        tokenizer: to be written beside it, if there is one.
+
+    Raises:
+        ConfigurationError: the folder holds a model already, or a configuration that no known
+            architecture has.
+        UnsupportedError: an absent package, or a tokenizer that other tools do not read.
+    """
+    require_package()
+    files, ends = ({}, {}) if tokenizer is None else tokenizer_files(tokenizer)
+    settings = to_hugging_face(model.config) | ends
+    settings["torch_dtype"] = model.params["norm"].dtype.name
+    settings["quantization_config"] = dict(quantization)
+    if folder.is_dir() and any(folder.glob("*.safetensors*")):
+        raise ConfigurationError(f"{folder} holds a model already; name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_shards(folder, _tensors(model, schemes))
+    files["config.json"] = json.dumps(settings, indent=2) + "\n"
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def read_folder(
+    folder: FilePath, config: Config, schemes: Mapping[Path, Scheme], dtype: Any = None
+) -> Model:
+    """Reads a model, whose names, shapes and dtypes are all checked before the first tensor.
+
+    Args:
+        folder: with safetensors files.
+        config: of the model.
+        schemes: of the matrices that are quantized.
+        dtype: of what is not quantized; by default as stored.
+
+    Raises:
+        DataError: a tensor is absent, unknown, of another shape, or holds NaN or infinity.
+        UnsupportedError: a tensor of a dtype that its scheme does not have.
+    """
+    found = stored_tensors(folder)
+    _check(folder, found, _expected(config, schemes))
+
+    def values(name: str) -> np.ndarray:
+        array = found[name].array()
+        if found[name].dtype in FLOATS and not np.isfinite(array).all():
+            raise DataError(f"{folder}: {name} holds NaN or infinity; fetch the model again")
+        return array
+
+    def read(path: Path, shape: tuple[int, ...]) -> Any:
+        if path not in schemes:
+            return jnp.asarray(values(tensor_name(path)), dtype)
+        out, inputs = shape
+        ends = schemes[path].tensors(out, inputs)
+        try:
+            arrays = {end: values(f"{module_name(path)}.{end}") for end in ends}
+            return schemes[path].read(arrays, out, inputs)
+        except DataError as error:
+            raise DataError(f"{folder}: {module_name(path)}: {error}") from error
+
+    return Model(build(config, read), config)
+
+
+def _tensors(model: Model, schemes: Mapping[Path, Scheme]) -> Iterator[dict[str, np.ndarray]]:
+    """What is written, a parameter at a time."""
+    for path in parameter_shapes(model.config):
+        value = leaf(model.params, path)
+        if isinstance(value, PackedWeight):
+            arrays = schemes[path].write(value)
+            yield {f"{module_name(path)}.{end}": array for end, array in arrays.items()}
+        else:
+            yield {tensor_name(path): np.asarray(value)}
+
+
+def _write_shards(folder: FilePath, tensors: Iterable[dict[str, np.ndarray]]) -> None:
+    from safetensors.numpy import save_file
+
+    parts: list[FilePath] = []
+    shards: list[list[str]] = []
+    total = 0
+    for shard in _shards(tensors):
+        parts.append(folder / f"model-{len(parts) + 1:05}.part")
+        save_file(shard, parts[-1], metadata={"format": "pt"})
+        shards.append(list(shard))
+        total += sum(array.nbytes for array in shard.values())
+    names = [f"model-{i + 1:05}-of-{len(parts):05}.safetensors" for i in range(len(parts))]
+    names = ["model.safetensors"] if len(parts) == 1 else names
+    for part, name in zip(parts, names, strict=True):
+        part.rename(folder / name)
+    if len(parts) > 1:
+        places = {
+            tensor: name for name, shard in zip(names, shards, strict=True) for tensor in shard
+        }
+        index = {"metadata": {"total_size": total}, "weight_map": places}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2))
+
+
+def _shards(tensors: Iterable[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
+    """Parameters in their order, as many a shard as `SHARD_BYTES` hold; a larger one is alone."""
+    shard: dict[str, np.ndarray] = {}
+    held = 0
+    for arrays in tensors:
+        size = sum(array.nbytes for array in arrays.values())
+        if shard and held + size > SHARD_BYTES:
+            yield shard
+            shard, held = {}, 0
+        shard |= {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        held += size
+    yield shard
+
+
+def _expected(config: Config, schemes: Mapping[Path, Scheme]) -> dict[str, Tensor]:
+    expected: dict[str, Tensor] = {}
+    for path, shape in parameter_shapes(config).items():
+        if path in schemes:
+            tensors = schemes[path].tensors(shape[0], shape[1])
+            expected |= {f"{module_name(path)}.{end}": t for end, t in tensors.items()}
+        else:
+            expected[tensor_name(path)] = Tensor(shape, FLOATS)
+    return expected
+
+
+def _check(
+    folder: FilePath, found: Mapping[str, StoredTensor], expected: Mapping[str, Tensor]
+) -> None:
+    if absent := sorted(expected.keys() - found.keys()):
+        raise DataError(f"{folder} lacks {_some(absent)}, which config.json asks for")
+    extra = [name for name in found if name not in expected and not _idle(name, found)]
+    if extra:
+        raise DataError(f"{folder} holds {_some(extra)}, which config.json does not ask for")
+    for name, tensor in expected.items():
+        if found[name].shape != tensor.shape:
+            raise DataError(
+                f"{folder}: {name} has shape {found[name].shape}; config.json says {tensor.shape}"
+            )
+        if found[name].dtype not in tensor.dtypes:
+            raise UnsupportedError(
+                f"{folder}: {name} is stored as {found[name].dtype}; read are "
+                f"{', '.join(tensor.dtypes)}"
+            )
+
+
+def _idle(name: str, found: Mapping[str, StoredTensor]) -> bool:
+    """Whether a tensor changes nothing: old rotations, biases of zeros, the head twice."""
+    tensor = found[name]
+    if name == _HEAD:
+        other = found[tensor_name(("embedding",))]
+        return tensor.dtype == other.dtype and np.array_equal(tensor.array(), other.array())
+    zeros = name.endswith(".bias") and tensor.dtype in FLOATS and not tensor.array().any()
+    return name.endswith(_UNUSED) or zeros
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - 3
+    return ", ".join(names[:3]) + (f" and {rest} more" if rest > 0 else "")
