@@ -72,17 +72,28 @@ METHODS: dict[str, Callable[[int], list[WeightQuantizer]]] = {
 """By their names in the command line: from the inputs of a layer to all settings that fit it."""
 
 
-def candidates(name: str, out: int, inputs: int) -> list[WeightQuantizer]:
+def candidates(
+    name: str,
+    out: int,
+    inputs: int,
+    wanted: Callable[[WeightQuantizer], bool] = lambda how: True,
+) -> list[WeightQuantizer]:
     """The settings of a method for a matrix [out, in], none beaten in both bits and error.
 
     By rising bits and falling expected error. Empty where the method does not fit the matrix.
+
+    Args:
+        name: of the method, one of `METHODS`.
+        out: outputs of the matrix.
+        inputs: of the matrix.
+        wanted: which settings are asked for; all by default.
 
     Raises:
         ValueError: an unknown name.
     """
     if name not in METHODS:
         raise ValueError(f"method {name!r}: give one of {', '.join(METHODS)}")
-    settings = METHODS[name](inputs)
+    settings = filter(wanted, METHODS[name](inputs))
     order = sorted(settings, key=lambda how: (how.nbits(out, inputs), expected_error(how, inputs)))
     front: list[WeightQuantizer] = []
     least = np.inf

@@ -18,14 +18,17 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float64, Int
+from jaxtyping import Array, Float, Int
 
 from compressors.weights import PackedWeight, WeightQuantizer
+from dopt.calibration.kept import Hessians
+from dopt.calibration.walk import walk
 from dopt.compression.folder import OUTSIDE, Records, described_config, layer_file
 from dopt.compression.writer import Writer, writing
 from dopt.errors import ConfigurationError, UnsupportedError
 from dopt.evaluation.steps import OnProgress, Steps, Stopping
 from dopt.models.decoder import INPUT_OF
+from dopt.models.fingerprint import fingerprint
 from dopt.models.load import Loaded
 from dopt.models.parameters import Params, leaf, linear_paths
 from dopt.models.parameters import Path as Place
@@ -92,7 +95,7 @@ def compress(
             total = len(linear_paths(config))
             kept = "the layers that are finished are kept; run the same again to go on"
             steps = Steps(total, on_progress, stopping, kept)
-            _layers(loaded, how, writer, steps)
+            _layers(loaded, how, writer, steps, stopping)
             writer.write(OUTSIDE, _outside(params, how.outside), {})
         return writer.finish(loaded.tokenizer, loaded.note)
 
@@ -107,39 +110,28 @@ def name_of(place: Place) -> str:
     return ".".join(map(str, place))
 
 
-def fingerprint(params: Params) -> str:
-    """The SHA-256 of all parameters."""
-    digest = hashlib.sha256()
-
-    def add(name: str, value: Any) -> None:
-        if isinstance(value, dict):
-            for key in sorted(value):
-                add(f"{name}.{key}", value[key])
-        elif isinstance(value, list):
-            for i, item in enumerate(value):
-                add(f"{name}.{i}", item)
-        else:
-            array = np.asarray(value)
-            digest.update(f"{name} {array.dtype} {array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).view(np.uint8))
-
-    add("", params)
-    return digest.hexdigest()
-
-
-def _layers(loaded: Loaded, how: How, writer: Writer, steps: Steps) -> None:
-    model = loaded.model
-    if how.calibration is not None:
-        from dopt.calibration.walk import walk
-
-        def visit(i: int, layer: Params, hessians: dict[str, Float64[np.ndarray, "i i"]]) -> Params:
-            return _layer(i, layer, how, writer, steps, hessians)
-
-        walk(model, how.calibration, visit, folder=writer.where / _CALIBRATION)
-        writer.clear(_CALIBRATION)
-    else:
-        for i, layer in enumerate(model.params["layers"]):
+def _layers(
+    loaded: Loaded, how: How, writer: Writer, steps: Steps, stopping: Stopping | None
+) -> None:
+    layers = loaded.model.params["layers"]
+    steps.done = len(INPUT_OF) * sum(writer.has(layer_file(i)) for i in range(len(layers)))
+    if how.calibration is None:
+        for i, layer in enumerate(layers):
             _layer(i, layer, how, writer, steps, {})
+        return
+
+    def visit(i: int, layer: Params, hessians: Hessians) -> Params:
+        return _layer(i, layer, how, writer, steps, hessians)
+
+    walk(
+        loaded.model,
+        how.calibration,
+        visit,
+        folder=writer.where / _CALIBRATION,
+        purpose=writer.fingerprint,
+        stopping=stopping,
+    )
+    writer.clear(_CALIBRATION)
 
 
 def _layer(
@@ -148,12 +140,11 @@ def _layer(
     how: How,
     writer: Writer,
     steps: Steps,
-    hessians: Mapping[str, Float64[np.ndarray, "i i"]],
+    hessians: Hessians,
 ) -> Params:
     """The compressed layer, from its file where that is there."""
     if (found := writer.read(layer_file(i))) is not None:
-        steps.step(len(INPUT_OF))
-        return found[0]
+        return found
     leaves: Params = {}
     records: Records = {}
     for name, value in layer.items():

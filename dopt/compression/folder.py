@@ -84,8 +84,8 @@ def load_compressed(folder: str | Path) -> Loaded:
     check_free(sum(mark["bytes"] for mark in manifest["files"].values()), str(folder))
     config = config_of(manifest["plan"]["config"])
     table = tables_of(folder)
-    params: Params = read_shard(folder / OUTSIDE, table)[0]
-    params["layers"] = [read_shard(folder / layer_file(i), table)[0] for i in range(config.layers)]
+    params: Params = read_shard(folder / OUTSIDE, table)
+    params["layers"] = [read_shard(folder / layer_file(i), table) for i in range(config.layers)]
     tokenizer = None
     if (described := manifest["tokenizer"]) is not None:
         tokenizer = tokenizer_file.read(described, (folder / described["file"]).read_bytes())
@@ -128,7 +128,7 @@ def mark_of(path: Path) -> dict[str, Any]:
 
 def tables_of(folder: Path) -> Callable[[str], Any]:
     """Gives the table of a name, which is read once, so that all matrices share it."""
-    return cache(lambda name: read_shard(folder / table_file(name), str)[0]["points"])
+    return cache(lambda name: read_shard(folder / table_file(name), str)["points"])
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -48,10 +48,8 @@ def shard_bytes(
     return save(arrays, {_RECORDS: json.dumps(told)}), tables
 
 
-def read_shard(
-    path: Path, table: Callable[[str], Any]
-) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """The leaves and the records of a file; arrays are mapped, and copied once.
+def read_shard(path: Path, table: Callable[[str], Any]) -> dict[str, Any]:
+    """The leaves of a file; arrays are mapped, and copied once.
 
     Args:
         path: of the file.
@@ -62,15 +60,14 @@ def read_shard(
         UnsupportedError: an absent package.
     """
     with _opened(path) as file:
-        records = _records(file)
         return {
             name: _leaf(name, record["format"], file.get_tensor, table)
-            for name, record in records.items()
-        }, records
+            for name, record in _records(file).items()
+        }
 
 
 def read_records(path: Path) -> dict[str, dict[str, Any]]:
-    """The records of a file alone; raises as `read_shard` does."""
+    """The records of a file; raises as `read_shard` does."""
     with _opened(path) as file:
         return _records(file)
 

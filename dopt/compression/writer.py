@@ -1,5 +1,6 @@
 """Fills the folder of a compressed model, file by file, so that a killed run can go on."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -47,18 +48,26 @@ class Writer:
         """Whether nothing is left to do."""
         return (self.where / COMPRESSED).exists()
 
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same plan only."""
+        return hashlib.sha256(_text(self._plan)).hexdigest()
+
     def write(self, name: str, leaves: dict[str, Any], records: Records) -> None:
         """A file of packed and plain arrays, behind the tables that they need."""
         content, tables = shard_bytes(leaves, records)
         for table, arrays in tables.items():
-            if not (self.where / table_file(table)).exists():
+            if not self.has(table_file(table)):
                 self._publish(table_file(table), shard_bytes(arrays, {})[0])
         self._publish(name, content)
 
-    def read(self, name: str) -> tuple[dict[str, Any], Records] | None:
-        """The leaves and records of a file; None where it is not there yet."""
-        path = self.where / name
-        return read_shard(path, tables_of(self.where)) if path.exists() else None
+    def has(self, name: str) -> bool:
+        """Whether a file is there, and so whole."""
+        return (self.where / name).exists()
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """The leaves of a file; None where it is not there yet."""
+        return read_shard(self.where / name, tables_of(self.where)) if self.has(name) else None
 
     def clear(self, name: str) -> None:
         """Removes a folder of the folder, with all that it holds, if it is there."""

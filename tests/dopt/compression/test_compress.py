@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from compressing import CONFIG, HIGGS_64, RTN, mixed, small
 
-from compressors.weights import PackedWeight, RoundToNearest, relative_error
-from dopt.compression.compress import How, compress, fingerprint
+from compressors.weights import GPTQ, PackedWeight, RoundToNearest, relative_error
+from dopt.compression.compress import How, compress
 from dopt.compression.folder import load_compressed, read_manifest
 from dopt.errors import ConfigurationError, DoptError, InterruptedRunError, UnsupportedError
 from dopt.models import LinearScaling, Llama3Scaling, Model, logits
+from dopt.models.decoder import INPUT_OF, block_with_inputs, embed, places
 from dopt.models.load import load
 from dopt.models.parameters import leaf, linear_paths, replaced
 
@@ -128,7 +129,7 @@ def test_stopped_on_request_it_goes_on_with_the_same_bytes(folder, tmp_path):
     with pytest.raises(DoptError, match="did not end"):
         load(tmp_path / "stopped")
     compress(small(), How(mixed()), tmp_path / "stopped", on_progress=lambda *s: seen.append(s))
-    assert seen[10] == (7, 21)
+    assert seen[10] == (8, 21)
     assert contents(tmp_path / "stopped") == contents(folder)
 
 
@@ -229,12 +230,56 @@ def test_a_compressed_model_is_not_compressed_again(folder, tmp_path):
         compress(load(folder), How(mixed()), tmp_path)
 
 
-def test_fingerprints_tell_parameters_apart():
-    params = small().model.params
-    other = replaced(params, {("layers", 0, "q"): params["layers"][0]["q"].at[0, 0].add(1e-3)})
-    swapped = params | {"layers": params["layers"][::-1]}
-    assert len({fingerprint(p) for p in (params, other, swapped)}) == 3
-    assert fingerprint(params) == fingerprint(small().model.params)
+GPTQ_3 = dict.fromkeys(linear_paths(CONFIG), GPTQ(3, 32))
+ROWS = np.random.default_rng(0).integers(0, 300, (6, 32))
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("calibrated")
+    compress(small(), How(GPTQ_3, ROWS), folder)
+    return folder
+
+
+def test_later_layers_are_calibrated_behind_compressed_ones(calibrated):
+    params, found = small().model.params, load(calibrated).model.params
+    x = embed(params, jnp.asarray(ROWS, jnp.int32))
+    where = places(CONFIG, jnp.arange(32, dtype=jnp.int32)[None], 32, jnp.float32)
+    for layer, packed in zip(params["layers"], found["layers"], strict=True):
+        _, inputs = block_with_inputs(layer, CONFIG, x, where)
+        for name in ("q", "o", "up", "down"):
+            X = np.asarray(inputs[INPUT_OF[name]], np.float64).reshape(-1, layer[name].shape[1])
+            weight = GPTQ(3, 32).quantize(layer[name], X.T @ X).weight
+            different = np.mean(np.asarray(weight.words != packed[name].words))
+            assert different < 0.02  # H is rounded otherwise
+        dense = {name: value.dequantize() for name, value in packed.items() if name in INPUT_OF}
+        x, _ = block_with_inputs(layer | dense, CONFIG, x, where)
+
+
+def test_damping_is_told(calibrated):
+    record = read_manifest(calibrated)["matrices"]["layers.1.down"]
+    assert record["damping"] >= 0.01
+    assert record["tries"] >= 1
+    assert read_manifest(calibrated)["plan"]["calibration"]["windows"] == 6
+
+
+def test_killed_in_a_calibrated_layer_it_goes_on_with_the_same_bytes(calibrated, tmp_path):
+    def die(done, total):
+        if done == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compress(small(), How(GPTQ_3, ROWS), tmp_path, on_progress=die)
+    assert (tmp_path / "calibration").exists()
+    seen = []
+    compress(small(), How(GPTQ_3, ROWS), tmp_path, on_progress=lambda *step: seen.append(step))
+    assert seen[0] == (8, 21)
+    assert contents(tmp_path) == contents(calibrated)
+
+
+def test_methods_that_need_text_ask_for_it(tmp_path):
+    with pytest.raises(ConfigurationError, match="gptq needs text to calibrate on"):
+        compress(small(), How(GPTQ_3), tmp_path)
 
 
 def test_plans_are_json(folder):
