@@ -26,10 +26,10 @@ def drawn(seed=0, config=CONFIG, dtype=jnp.float64):
 def changed(model, by, name="up", seed=3):
     """The model with noise of size `by` in one matrix of every layer."""
     random = np.random.default_rng(seed)
-    layers = [
-        layer | {name: layer[name] + jnp.asarray(by * random.normal(size=layer[name].shape))}
-        for layer in model.params["layers"]
-    ]
+    layers = []
+    for layer in model.params["layers"]:
+        noise = by * random.normal(size=layer[name].shape)
+        layers.append(layer | {name: layer[name] + jnp.asarray(noise, layer[name].dtype)})
     return Model(model.params | {"layers": layers}, model.config)
 
 
