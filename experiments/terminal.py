@@ -85,13 +85,13 @@ def _lines() -> Callable[[Advance], None]:
         line = f"[{advance.done + 1}/{advance.batches}] {advance.what}"
         if last > first:
             each = (time.monotonic() - begun) / (last - first)
-            line += f", {_duration(each * (advance.batches - last))} left"
+            line += f", {duration(each * (advance.batches - last))} left"
         err.print(line, soft_wrap=True)
 
     return on_advance
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """About how long: `40 s`, `12 min`, `3.5 h`."""
     if seconds < 100:
         return f"{seconds:.0f} s"
