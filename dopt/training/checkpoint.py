@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
@@ -51,13 +52,13 @@ def restore(folder: Path, blank: Any, what: dict[str, Any]) -> Any | None:
     if not path.exists():
         return None
     try:
-        with np.load(path) as stored:
+        with path.open("rb") as file, np.load(file) as stored:
             found = json.loads(str(stored[_WHAT]))
             leaves, structure = jax.tree.flatten(blank)
             if found == json.loads(json.dumps(what)):
                 arrays = [jnp.asarray(stored[f"{i}"]) for i in range(len(leaves))]
                 return jax.tree.unflatten(structure, arrays)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise DataError(f"{path} is damaged ({error}); remove it to begin again") from error
     differing = [name for name in what if found.get(name) != what[name]]
     raise ConfigurationError(

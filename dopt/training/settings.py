@@ -63,10 +63,19 @@ class Training:
 
     def optimizer(self) -> optax.GradientTransformation:
         """The optimiser; norms and biases do not decay."""
-        return optax.chain(
+        chain = optax.chain(
             optax.clip_by_global_norm(self.clip),
             optax.adamw(self.schedule(), b2=0.95, weight_decay=self.decay, mask=_matrices),
         )
+
+        def update(
+            gradients: optax.Updates, state: optax.OptState, params: optax.Params | None = None
+        ) -> tuple[optax.Updates, optax.OptState]:
+            # optax mixes dtypes, which strict promotion would refuse.
+            with jax.numpy_dtype_promotion("standard"):
+                return chain.update(gradients, state, params)
+
+        return optax.GradientTransformation(chain.init, update)
 
 
 def _matrices(params: optax.Params) -> optax.Params:

@@ -1,3 +1,5 @@
+from itertools import chain
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,7 +7,8 @@ import numpy_decoder
 import pytest
 
 from dopt.errors import ConfigurationError
-from dopt.models import Config, Model, Sampling, generate
+from dopt.models import Config, Model, Sampling, generate, stream
+from dopt.models.decoder import block
 from dopt.models.parameters import build
 
 
@@ -119,3 +122,25 @@ def test_what_cannot_be_generated_is_said(model, change, words):
 def test_impossible_sampling_is_refused(change, words):
     with pytest.raises(ConfigurationError, match=words):
         Sampling(**change)
+
+
+def test_tokens_come_while_they_are_drawn(model, greedy):
+    stop = greedy[2][3]
+    each = [
+        [*turn] for turn in zip(*stream(model, PROMPTS, new_tokens=6, stop=[stop]), strict=True)
+    ]
+    assert [[*chain(*row)] for row in each] == generate(model, PROMPTS, new_tokens=6, stop=[stop])
+    assert all(len(new) <= 1 for row in each for new in row)
+    threes = list(stream(model, PROMPTS, new_tokens=5, every=3))
+    assert [[len(new) for new in turn] for turn in threes] == [[3, 3, 3], [2, 2, 2]]
+    assert [a + b for a, b in zip(*threes, strict=True)] == [row[:5] for row in greedy]
+    (ended,) = stream(model, PROMPTS[2:], new_tokens=6, stop=[greedy[2][0]])
+    assert ended == [[]]
+
+
+def test_few_lengths_are_compiled(model):
+    programs = block._cache_size()
+    for length in (1, 9, 30):
+        generate(model, [[1] * length], new_tokens=length % 9 + 1)
+    # The prompt is one program and every further token another, whatever the length.
+    assert block._cache_size() - programs <= 2
