@@ -31,7 +31,7 @@ from compressors.weights.packed import PackedWeight
 from compressors.weights.propagation import BLOCK, check_hessian, inverse_factor, propagate
 from compressors.weights.quantizer import Quantized, Report, WeightQuantizer, checked
 from compressors.weights.round_to_nearest import RoundToNearest
-from compressors.weights.scales import ScaleDtype, check_scales
+from compressors.weights.scales import ScaleDtype, check_finite, check_scales
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,7 @@ class _Rounding:
         """Finds the steps of some groups, from the place `first`."""
         groups = W.astype(np.float32).reshape(W.shape[0], -1, self.group)
         steps = _steps(self.integers, jnp.asarray(groups))
+        check_finite(steps.scales)
         some = slice(first, first + groups.shape[1])
         self.scales[:, some] = steps.scales
         if steps.zeros is not None:

@@ -4,13 +4,13 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Float32, Shaped
 
 
 ScaleDtype = Literal["float16", "bfloat16", "float32"]
 DIGITS = 8
 """Bits of mantissa that the largest scale keeps at least: those of bfloat16."""
+REMEDY = 'give scale_dtype="bfloat16" or "float32", or scale the weights'
 
 
 def safe(scales: Float[Array, "*shape"]) -> Float32[Array, "*shape"]:
@@ -22,22 +22,26 @@ def safe(scales: Float[Array, "*shape"]) -> Float32[Array, "*shape"]:
 def check_scales(scales: Shaped[Array, "out groups"], W: Float[Array, "out in"]) -> None:
     """Raises `ValueError` for scales that their dtype cannot hold.
 
-    Scales overflow where one is infinite. They underflow where the largest of a matrix that is not
-    zero has fewer than 8 bits; single groups far smaller than the rest may be rounded to 0.
+    They underflow where the largest of a matrix that is not zero has fewer than 8 bits. Single
+    groups far smaller than the rest may be rounded to 0.
     """
     if scales.size == 0:
         return
+    check_finite(scales)
     top, weight = jax.device_get((jnp.max(scales.astype(jnp.float32)), jnp.max(jnp.abs(W))))
-    bits = jnp.finfo(scales.dtype)
-    least = float(bits.smallest_subnormal) * 2.0 ** (DIGITS - 1)
-    remedy = 'give scale_dtype="bfloat16" or "float32", or scale the weights'
-    if not np.isfinite(top):
-        raise ValueError(
-            f"weights up to {weight:g} have scales beyond {float(bits.max):g}, the largest of "
-            f"{scales.dtype}: {remedy}"
-        )
+    least = float(jnp.finfo(scales.dtype).smallest_subnormal) * 2.0 ** (DIGITS - 1)
     if weight > 0 and top < least:
         raise ValueError(
             f"weights up to {weight:g} have scales below {least:g}, where {scales.dtype} has fewer "
-            f"than {DIGITS} bits: {remedy}"
+            f"than {DIGITS} bits: {REMEDY}"
+        )
+
+
+def check_finite(scales: Shaped[Array, "out groups"]) -> None:
+    """Raises `ValueError` for scales that overflow their dtype."""
+    if not jax.device_get(jnp.isfinite(scales.astype(jnp.float32)).all()):
+        most = float(jnp.finfo(scales.dtype).max)
+        raise ValueError(
+            f"weights so large that scales are beyond {most:g}, the largest of {scales.dtype}: "
+            f"{REMEDY}"
         )
