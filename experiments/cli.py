@@ -11,6 +11,8 @@ from typing import Annotated, Any, Union
 
 import tyro
 
+from experiments.language.options_compress import Compare, Compress
+from experiments.language.options_evaluate import Evaluate
 from experiments.language.options_models import Model
 from experiments.options import (
     Bench,
@@ -31,6 +33,9 @@ from experiments.options import (
 from experiments.settings import STUDIES
 
 
+Language = Model | Compress | Evaluate | Compare
+"""The commands of language models."""
+
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 ABOUT = """dopt: which distributed method reaches the target first on this cluster?
@@ -50,6 +55,9 @@ gradients, real compressed messages and exact counts of bits.
   dopt bench simulator                                     how fast, beside loops by hand
   dopt model get smollm2-135m                              fetch a language model
   dopt model run smollm2-135m "The capital of France is"   and let it go on
+  dopt compress smollm2-135m --bits 4.25 --out small       in few bits a weight
+  dopt evaluate small --against smollm2-135m --text FILE   how much was lost
+  dopt compare smollm2-135m --text FILE                    several methods at the same bits
 
 `dopt COMMAND --help` explains a command and its options."""
 
@@ -99,7 +107,7 @@ def _of_studies(command: Any, options: Any, preset: str) -> Any:
     )
 
 
-def parse(args: Sequence[str]) -> Command | Model:
+def parse(args: Sequence[str]) -> Command | Language:
     """The command that the arguments give; exits with 2 and a hint where they are wrong."""
     preset = _preset(args)
     sweep = _of_studies(Sweep, SweepOptions, preset)
@@ -114,6 +122,9 @@ def parse(args: Sequence[str]) -> Command | Model:
         | Annotated[Check, tyro.conf.subcommand("check")]
         | Annotated[Bench, tyro.conf.subcommand("bench")]
         | Annotated[Model, tyro.conf.subcommand("model")]
+        | Annotated[Compress, tyro.conf.subcommand("compress")]
+        | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+        | Annotated[Compare, tyro.conf.subcommand("compare")]
     )
     return tyro.cli(
         commands,
@@ -138,42 +149,65 @@ def main() -> None:
     sys.exit(code)
 
 
-def _run(command: Command | Model) -> int:
+def _run(command: Command | Language) -> int:
     from dopt.errors import ConfigurationError, DataError, DoptError, InterruptedRunError
-    from experiments import commands
 
     logging.basicConfig(format="%(name)s: %(message)s")
     if isinstance(command, Sweep | Live | MeasureCluster) and command.study.verbose:
         logging.getLogger("dopt").setLevel(logging.INFO)
     try:
-        if isinstance(command, Sweep):
-            commands.sweep(command.study)
-        elif isinstance(command, Live):
-            from experiments.live_runs import live
-
-            live(command.study)
-        elif isinstance(command, MeasureCluster):
-            from experiments.measured import measure
-
-            measure(command.study)
-        elif isinstance(command, Plot):
-            _plot(command)
-        elif isinstance(command, Check):
-            commands.check(command.compressor, command.dim, command.draws, command.seed)
-        elif isinstance(command, Bench):
-            _bench(command.what)
-        elif isinstance(command, Model):
-            from experiments.language.models import model_command
-
-            model_command(command.what)
+        if isinstance(command, Model | Compress | Evaluate | Compare):
+            _language(command)
         else:
-            commands.listing(command.what)
+            _distributed(command)
     except DoptError as error:
         _complain(str(error))
         if isinstance(error, InterruptedRunError):
             return INTERRUPTED
         return WRONG_USAGE if isinstance(error, ConfigurationError | DataError) else FAILED
     return DONE
+
+
+def _distributed(command: Command) -> None:
+    from experiments import commands
+
+    if isinstance(command, Sweep):
+        commands.sweep(command.study)
+    elif isinstance(command, Live):
+        from experiments.live_runs import live
+
+        live(command.study)
+    elif isinstance(command, MeasureCluster):
+        from experiments.measured import measure
+
+        measure(command.study)
+    elif isinstance(command, Plot):
+        _plot(command)
+    elif isinstance(command, Check):
+        commands.check(command.compressor, command.dim, command.draws, command.seed)
+    elif isinstance(command, Bench):
+        _bench(command.what)
+    else:
+        commands.listing(command.what)
+
+
+def _language(command: Language) -> None:
+    if isinstance(command, Model):
+        from experiments.language.models import model_command
+
+        model_command(command.what)
+    elif isinstance(command, Compress):
+        from experiments.language.compress import compress_command
+
+        compress_command(command)
+    elif isinstance(command, Evaluate):
+        from experiments.language.evaluate import evaluate
+
+        evaluate(command)
+    else:
+        from experiments.language.compare import compare
+
+        compare(command)
 
 
 def _bench(what: BenchSimulator | BenchCompressors | BenchKernels) -> None:

@@ -29,6 +29,10 @@ Wanted = Callable[[WeightQuantizer], bool]
 Shape = tuple[int, int]
 
 
+class BudgetError(ConfigurationError):
+    """A method that has no settings for a matrix, or none that are cheap enough."""
+
+
 class Allocation(NamedTuple):
     """The settings of every matrix, with what is expected of them."""
 
@@ -60,7 +64,8 @@ def uniform(config: Config, method: str, bits: float, wanted: Wanted = everythin
         wanted: which settings are asked for.
 
     Raises:
-        ConfigurationError: an unknown method, one that does not fit a shape, or too few bits.
+        ConfigurationError: an unknown method.
+        BudgetError: one that does not fit a shape, or too few bits.
     """
     shapes = _shapes(config)
     groups: dict[Shape, list[Place]] = {}
@@ -121,7 +126,7 @@ def _least(
         len(group) * choices[0].bits for group, choices in zip(groups, of_group, strict=True)
     )
     if least > bits * weights:
-        raise ConfigurationError(
+        raise BudgetError(
             f"{method} needs {math.ceil(1000 * least / weights) / 1000:g} bits a weight for these "
             f"matrices, and {bits:g} are given; give more, or take another method"
         )
@@ -153,7 +158,7 @@ def _options(method: str, shape: Shape, wanted: Wanted) -> list[_Option]:
         for quantizer in candidates(method, *shape, wanted)
     ]
     if not found:
-        raise ConfigurationError(
+        raise BudgetError(
             f"{method} has no such settings for a matrix {list(shape)}; ask for others, or take "
             "another method"
         )

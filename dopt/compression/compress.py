@@ -23,7 +23,7 @@ from jaxtyping import Array, Float, Int
 from compressors.weights import PackedWeight, WeightQuantizer
 from dopt.calibration.kept import Hessians
 from dopt.calibration.walk import walk
-from dopt.compression.folder import OUTSIDE, Records, described_config, layer_file
+from dopt.compression.folder import OUTSIDE, Plan, Records, described_config, layer_file
 from dopt.compression.writer import Writer, writing
 from dopt.errors import ConfigurationError, UnsupportedError
 from dopt.evaluation.steps import OnProgress, Steps, Stopping
@@ -82,15 +82,7 @@ def compress(
     """
     config, params = loaded.model.config, loaded.model.params
     _check(loaded, how)
-    plan = {
-        "source": {"name": loaded.name, "parameters": fingerprint(params)},
-        "config": described_config(config),
-        "quantizers": {name_of(p): described(how.quantizers[p]) for p in linear_paths(config)},
-        "calibration": None if how.calibration is None else _described_rows(how.calibration),
-        "outside": how.outside,
-        "versions": versions(),
-    }
-    with writing(folder, plan) as writer:
+    with writing(folder, plan_of(loaded, how)) as writer:
         if not writer.finished:
             total = len(linear_paths(config))
             kept = "the layers that are finished are kept; run the same again to go on"
@@ -98,6 +90,19 @@ def compress(
             _layers(loaded, how, writer, steps, stopping)
             writer.write(OUTSIDE, _outside(params, how.outside), {})
         return writer.finish(loaded.tokenizer, loaded.note)
+
+
+def plan_of(loaded: Loaded, how: How) -> Plan:
+    """What decides every byte of the folder, in JSON."""
+    config, params = loaded.model.config, loaded.model.params
+    return {
+        "source": {"name": loaded.name, "parameters": fingerprint(params)},
+        "config": described_config(config),
+        "quantizers": {name_of(p): described(how.quantizers[p]) for p in linear_paths(config)},
+        "calibration": None if how.calibration is None else _described_rows(how.calibration),
+        "outside": how.outside,
+        "versions": versions(),
+    }
 
 
 def described(quantizer: WeightQuantizer) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,9 +31,9 @@ from dopt.evaluation.speed import Speed
 from dopt.models import Tokenizer, load
 from dopt.models.load import Loaded
 from experiments.language.options_evaluate import Evaluate
+from experiments.language.telling import Tell, telling
 from experiments.memory import peak_memory
-from experiments.runner import Advance
-from experiments.terminal import out, progress, signals
+from experiments.terminal import out, signals
 
 
 SCHEMA_VERSION = 1
@@ -80,7 +78,7 @@ def evaluate(options: Evaluate) -> Measured:
     parts = cut_texts(options, *models.values())
     prompts = [_prompt(models[next(iter(models))], prompt) for prompt in options.prompt]
     jobs = len(models) * (2 if options.speed else 1)
-    with signals() as stopping, _told(options.quiet, jobs) as told:
+    with signals() as stopping, telling(options.quiet, jobs) as told:
         measured = _measured(options, models, parts.windows, told, stopping)
     out.print(table(models, measured))
     for line in lines(options, parts.windows, models, measured):
@@ -130,15 +128,15 @@ def table(models: dict[str, Loaded], measured: Measured) -> Table:
         found, divergence = measured.perplexities[name], measured.divergence if i == 0 else None
         kl, agreement = "", ""
         if divergence is not None:
-            kl = _with_error(divergence.mean, divergence.error, 5)
+            kl = with_error(divergence.mean, divergence.error, 5)
             spread = divergence.agreement.error
-            agreement = f"{_with_error(100 * divergence.top1, 100 * spread, 2)} %"
+            agreement = f"{with_error(100 * divergence.top1, 100 * spread, 2)} %"
         bits = bits_per_weight(loaded.model)
         rates = measured.speeds.get(name)
         shown.add_row(
             Text(name),
-            _with_error(found.value, found.value * found.error, 3),
-            _with_error(found.mean, found.error, 5),
+            with_error(found.value, found.value * found.error, 3),
+            with_error(found.mean, found.error, 5),
             kl,
             agreement,
             "" if bits is None else f"{bits:.4f}",
@@ -165,7 +163,7 @@ def lines(
         pair = paired_difference(found.perplexity.per_token, found.reference_perplexity.per_token)
         first, second = models
         yield (
-            f"{first} less {second}: {_with_error(pair.mean, pair.error, 5, sign='+')} nats a "
+            f"{first} less {second}: {with_error(pair.mean, pair.error, 5, sign='+')} nats a "
             "token, over pairs of windows"
         )
     yield f"peak memory of this process {peak_memory() / 1e9:.2f} GB"
@@ -201,22 +199,6 @@ def _prompt(loaded: Loaded, prompt: str) -> list[int]:
     if not tokens:
         raise ConfigurationError("a prompt is empty, and the model has no first token")
     return tokens
-
-
-Tell = Callable[[str], Callable[[int, int], None]]
-"""Gives what is told of the progress of a job of this name."""
-
-
-@contextmanager
-def _told(quiet: bool, jobs: int) -> Iterator[Tell]:
-    with progress(quiet) as on_advance:
-        begun = count()
-
-        def told(what: str) -> Callable[[int, int], None]:
-            job = next(begun)
-            return lambda done, total: on_advance(Advance(job, jobs, done / total, what))
-
-        yield told
 
 
 def _measured(
@@ -296,7 +278,7 @@ def _write(options: Evaluate, parts: Cut, measured: Measured) -> None:
         ) from error
 
 
-def _with_error(value: float, error: float, digits: int, sign: str = "") -> str:
-    """A number and its standard error, which one window does not have."""
+def with_error(value: float, error: float, digits: int, sign: str = "") -> str:
+    """A number and its standard error, which one window does not have (NaN)."""
     shown = f"{value:{sign}.{digits}f}"
     return shown if np.isnan(error) else f"{shown} ± {error:.{digits}f}"
