@@ -76,7 +76,7 @@ def walk(
         folder: where a killed walk goes on, with the same numbers.
         purpose: what the visitor does with layers, in words or as a fingerprint; a folder is of one
             purpose.
-        batch: windows that go through a layer together; by default about 1024 tokens.
+        batch: windows that go through a layer together; by default about 512 tokens.
         on_progress: told how many batches of all layers were measured, and of how many.
         stopping: asked after every batch.
 
@@ -131,8 +131,9 @@ class _Through(NamedTuple):
         for part in self.parts:
             x, inputs = block_with_inputs(whole, self.config, self._front(part), self.where)
             for name, product in _products(inputs).items():
-                added = np.asarray(product, np.float64)
-                hessians[name] = hessians[name] + added if name in hessians else added
+                if name not in hessians:
+                    hessians[name] = np.zeros(product.shape)
+                hessians[name] += np.asarray(product)
             self.stream.behind[part] = x
             steps.step()
         return hessians

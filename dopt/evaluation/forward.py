@@ -17,7 +17,7 @@ from dopt.models.decoder import block, embed, places
 from dopt.models.parameters import Model, Params
 
 
-_TOKENS = 1024
+_TOKENS = 512
 """Tokens of a batch where nothing else is said: more are not faster on a CPU."""
 _SLAB = 1 << 28
 """Bytes of residual stream that are held at most, a batch at the least."""
@@ -46,7 +46,7 @@ def streams(
     Args:
         model: the decoder.
         tokens: of the windows.
-        batch: windows that go through a layer together; by default about 1024 tokens.
+        batch: windows that go through a layer together; by default about 512 tokens.
         steps: told after every layer of every batch.
 
     Raises:

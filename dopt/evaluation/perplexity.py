@@ -81,7 +81,7 @@ def perplexity(
         stride: from window to window, by default as much as the window holds of the text.
         bos: the token in front of every window, none by default.
         most: the first so many windows; all by default.
-        batch: windows that go through a layer together; by default about 1024 tokens.
+        batch: windows that go through a layer together; by default about 512 tokens.
         on_progress: told (done, total) as the work goes on.
         stopping: asked whether to stop.
 
