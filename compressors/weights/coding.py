@@ -8,11 +8,12 @@ fill a word. Each row is packed alone, and its last number filled up with zeros.
 import functools
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, UInt, UInt32
 
 from compressors.kernels.pack import pack, unpack, words_of
-from compressors.kernels.pack.layout import code_dtype
+from compressors.kernels.pack.layout import BYTE, code_dtype
 from compressors.weights.radix import LARGEST, MOST_BITS, Radix
 
 
@@ -57,7 +58,7 @@ class Coding:
         numbers = -(-k // radix.c)
         spare = [(0, 0)] * (codes.ndim - 1) + [(0, radix.c * numbers - k)]
         digits = jnp.pad(codes.astype(jnp.uint32), spare).reshape(*codes.shape[:-1], -1, numbers)
-        limbs = radix.join(jnp.unstack(digits, axis=-2))
+        limbs = radix.join(list(jnp.unstack(digits, axis=-2)))
         planes = [
             pack(limb.astype(code_dtype(width)), width)
             for limb, width in zip(limbs, radix.limbs, strict=True)
@@ -66,16 +67,17 @@ class Coding:
 
     def unpack(self, words: UInt32[Array, "*rows words"], k: int) -> UInt[Array, "*rows k"]:
         """The k codes of each row, the inverse of `pack`."""
+        return jnp.concatenate(self.parts(words, k), axis=-1)
+
+    def parts(self, words: UInt32[Array, "*rows words"], k: int) -> list[UInt[Array, "*rows part"]]:
+        """The k codes of each row in runs of neighbours that lie alike, from the first to the last.
+
+        To put them side by side costs more than to unpack them.
+        """
         radix = self.radix(k)
-        if radix.c == 1:
-            return unpack(words, self.width, k)
-        numbers, limbs, start = -(-k // radix.c), [], 0
-        for width in radix.limbs:
-            end = start + words_of(numbers, width)
-            limbs.append(unpack(words[..., start:end], width, numbers).astype(jnp.uint32))
-            start = end
-        digits = [digit.astype(code_dtype(self.width)) for digit in radix.split(limbs)]
-        return jnp.concatenate(digits, axis=-1)[..., :k]
+        digits = _shares(words, k, self.width) if radix.c == 1 else _digits(words, k, radix)
+        starts = range(0, k, digits[0].shape[-1])
+        return [digit[..., : k - start] for start, digit in zip(starts, digits, strict=False)]
 
 
 @functools.cache
@@ -91,3 +93,29 @@ def _words(radix: Radix, codes: int) -> int:
         return words_of(codes, radix.bits)
     numbers = -(-codes // radix.c)
     return sum(words_of(numbers, width) for width in radix.limbs)
+
+
+def _shares(
+    words: UInt32[Array, "*rows words"], k: int, width: int
+) -> list[UInt[Array, "*rows share"]]:
+    """The codes of the planar layout that lie on top of one another."""
+    if width not in (1, 2, 4, 8):
+        return [unpack(words, width, k)]
+    data = jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(*words.shape[:-1], -1)
+    mask = jnp.uint8((1 << width) - 1)
+    return [(data >> shift) & mask for shift in range(0, BYTE, width)]
+
+
+def _digits(
+    words: UInt32[Array, "*rows words"], k: int, radix: Radix
+) -> list[UInt[Array, "*rows numbers"]]:
+    """The digits of the numbers that codes share."""
+    numbers, limbs, start = -(-k // radix.c), [], 0
+    for width in radix.limbs:
+        end = start + words_of(numbers, width)
+        limbs.append(unpack(words[..., start:end], width, numbers).astype(jnp.uint32))
+        start = end
+    limbs = jax.lax.optimization_barrier(limbs)
+    dtype = code_dtype((radix.n - 1).bit_length())
+    # Fused into what reads a digit, all that comes before it would be computed once more.
+    return jax.lax.optimization_barrier([d.astype(dtype) for d in radix.split(limbs)])

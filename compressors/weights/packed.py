@@ -10,12 +10,16 @@ value(c) is the point c of a table, whose p numbers stand side by side, or the i
 The products x·Ŵᵀ never turn weights back: they turn x.
 """
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int32, Shaped, UInt32
+import numpy as np
+from jaxtyping import Array, Float, Float32, Int, Int32, Shaped, UInt, UInt32
 
 from compressors.kernels.pack import unpack
 from compressors.kernels.windows import by_rows
@@ -23,11 +27,10 @@ from compressors.weights.coding import Coding
 from compressors.weights.rotation import Rotation
 
 
-WINDOW = 1 << 18
-"""Weights in a window: a MiB of float32."""
+WINDOW = 1 << 20
+"""Weights in a window: 4 MiB of float32. Smaller ones would be more, each with its own overhead."""
 
 
-@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class PackedWeight:
     """A matrix [out, in] in few bits; a pytree, so that it goes through jit as an array does.
@@ -81,18 +84,20 @@ class PackedWeight:
             stored = jnp.zeros_like(stored).at[:, self.order].set(stored)
         return stored.astype(dtype)
 
+    def rows(self, places: Int[Array, " rows"]) -> "PackedWeight":
+        """The matrix of some rows, all of them within bounds."""
+        zeros = None if self.zeros is None else self.zeros[places]
+        return replace(self, words=self.words[places], scales=self.scales[places], zeros=zeros)
+
     def stored(self) -> Float[Array, "out in"]:
         """The matrix before it is turned back, in float32."""
         return by_rows(self._rows, self._by_row, self._window)
 
     def times(self, x: Float[Array, "*batch in"]) -> Float[Array, "*batch out"]:
-        """x·Ŵᵀ in the dtype of x; sums in float32, with the matrix of one window at a time."""
+        """x·Ŵᵀ in the dtype of x; sums in float32, with a window of the matrix at a time."""
         turned = self.turned(x).reshape(-1, self.inputs).astype(jnp.float32)
-
-        def products(*rows: Array) -> Array:
-            return jnp.matmul(self._rows(*rows), turned.T, precision=jax.lax.Precision.HIGHEST)
-
-        y = by_rows(products, self._by_row, self._window).T
+        columns = jnp.pad(turned, ((0, 0), (0, self._codes * self.coding.p - self.inputs))).T
+        y = by_rows(partial(self._products, columns), self._by_row, self._window).T
         return y.reshape(*x.shape[:-1], self.shape[0]).astype(x.dtype)
 
     def turned(self, x: Float[Array, "*batch in"]) -> Float[Array, "*batch in"]:
@@ -110,20 +115,91 @@ class PackedWeight:
         arrays = (self.words, self.scales)
         return arrays if self.zeros is None else (*arrays, self.zeros)
 
-    def _rows(self, words: Array, scales: Array, zeros: Array | None = None) -> Array:
-        """Rows of the stored matrix."""
-        count, groups = scales.shape
-        codes = self.coding.unpack(words, self.coding.codes(self.inputs)).astype(jnp.int32)
-        if self.table is None:
-            values = (codes - self.offset).astype(jnp.float32)
-        else:
-            values = jnp.take(self.table.astype(jnp.float32), codes, axis=0, mode="clip")
-        values = values.reshape(count, -1)[:, : self.inputs].reshape(count, groups, -1)
-        if zeros is not None:
-            values = values - self._zero_values(zeros, groups)[:, :, None]
-        return (values * scales.astype(jnp.float32)[:, :, None]).reshape(count, self.inputs)
+    @property
+    def _codes(self) -> int:
+        return self.coding.codes(self.inputs)
 
-    def _zero_values(self, zeros: Array, groups: int) -> Array:
+    def _products(
+        self, columns: Float32[Array, "k*p m"], words: Array, scales: Array, *zeros: Array
+    ) -> Float32[Array, "rows m"]:
+        """Rows of the stored matrix times vectors, a run of codes at a time."""
+        total, start, p = jnp.zeros((len(words), columns.shape[1]), jnp.float32), 0, self.coding.p
+        for weights in self._runs(words, scales, *zeros):
+            end = start + p * weights[0].shape[1]
+            for j, part in enumerate(weights):
+                x = columns[start + j : end : p]
+                total += jnp.matmul(part, x, precision=jax.lax.Precision.HIGHEST)
+            start = end
+        return total
+
+    def _rows(self, words: Array, scales: Array, *zeros: Array) -> Float32[Array, "rows in"]:
+        """Rows of the stored matrix."""
+        runs = [jnp.stack(run, axis=2) for run in self._runs(words, scales, *zeros)]
+        whole = jnp.concatenate([run.reshape(len(words), -1) for run in runs], axis=1)
+        return whole[:, : self.inputs]
+
+    def _runs(self, words: Array, scales: Array, *zeros: Array) -> Iterator[list[Array]]:
+        """Of each run of codes the weights they stand for, by their places in the points."""
+        groups, start, p = scales.shape[1], 0, self.coding.p
+        moved = [self._zero_values(zero, groups) for zero in zeros]
+        wide = scales.astype(jnp.float32)
+        for codes in jax.lax.optimization_barrier(self.coding.parts(words, self._codes)):
+            places = p * np.arange(start, start + codes.shape[1])
+            weights = []
+            for j in range(p):
+                group_of = np.minimum((places + j) // self.group, groups - 1)
+                weights.append(_scaled(self._values(codes, j), group_of, wide, *moved))
+            yield weights
+            start += codes.shape[1]
+
+    def _values(self, codes: UInt[Array, "rows run"], j: int) -> Float32[Array, "rows run"]:
+        """The numbers j of the points of codes."""
+        if self.table is None:
+            return codes.astype(jnp.float32) - jnp.float32(self.offset)
+        line = self.table[:, j].astype(jnp.float32)
+        return line.at[codes.astype(jnp.int32)].get(mode="promise_in_bounds")
+
+    def _zero_values(self, zeros: Array, groups: int) -> Float32[Array, "rows groups"]:
         if zeros.dtype != jnp.uint32:
             return zeros.astype(jnp.float32)
         return unpack(zeros, self.coding.width, groups).astype(jnp.float32)
+
+
+def _scaled(
+    values: Float32[Array, "rows run"],
+    group_of: Int[np.ndarray, " run"],
+    scales: Float32[Array, "rows groups"],
+    *zeros: Float32[Array, "rows groups"],
+) -> Float32[Array, "rows run"]:
+    """scales·(values − zeros), each of the group of the value."""
+    run = values.shape[1]
+    chunk = math.gcd(run, *(np.flatnonzero(np.diff(group_of)) + 1).tolist())
+    groups = group_of[::chunk]
+
+    def spread(numbers: Array) -> Array:
+        # Without a barrier XLA would compute a group's number anew for each of its weights.
+        return jax.lax.optimization_barrier(numbers[:, groups])[:, :, None]
+
+    chunks = values.reshape(values.shape[0], -1, chunk)
+    for zero in zeros:
+        chunks = chunks - spread(zero)
+    return (chunks * spread(scales)).reshape(values.shape)
+
+
+ARRAYS = tuple(part.name for part in fields(PackedWeight) if not part.metadata)
+STATIC = tuple(part.name for part in fields(PackedWeight) if part.metadata)
+
+
+def _flat(weight: PackedWeight) -> tuple[list[tuple[Any, Any]], tuple[Any, ...]]:
+    arrays = [(jax.tree_util.GetAttrKey(name), getattr(weight, name)) for name in ARRAYS]
+    return arrays, tuple(getattr(weight, name) for name in STATIC)
+
+
+def _of(static: tuple[Any, ...], arrays: Iterable[Any]) -> PackedWeight:
+    """Unchecked: leaves may be shapes, or anything that a function of trees makes of arrays."""
+    weight = object.__new__(PackedWeight)
+    weight.__dict__.update(zip((*ARRAYS, *STATIC), (*arrays, *static), strict=True))
+    return weight
+
+
+jax.tree_util.register_pytree_with_keys(PackedWeight, _flat, _of)

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from compressors.kernels.windows import by_rows
 from compressors.weights import PackedWeight
 from dopt.models.attention import EXACT, attention, wide
 from dopt.models.config import Config
@@ -42,6 +43,9 @@ INPUT_OF = {
     "down": "down",
 }
 """The matrices of a layer, and which of its four inputs each is applied to."""
+
+_WIDENED = 1 << 22
+"""Numbers of a narrow head that are widened at once: 16 MiB of float32."""
 
 
 class Cache(NamedTuple):
@@ -164,12 +168,15 @@ def head(params: Params, config: Config, x: Float[Array, "*b d"]) -> Float[Array
     """The logits of the residual stream behind the last layer, in float32 or wider."""
     weight = params["embedding" if config.tied else "head"]
     normed = rms_norm(x, params["norm"], config)
-    return jnp.matmul(
-        normed,
-        weight.astype(x.dtype).T,
-        precision=EXACT,
-        preferred_element_type=wide(x.dtype),
-    )
+    if isinstance(weight, PackedWeight):
+        return weight.times(normed.astype(wide(x.dtype)))
+    if weight.dtype == x.dtype:
+        return _logits(normed, weight)
+    # A narrower head is widened a window at a time: a wide copy would be the largest array of all.
+    flat = normed.reshape(-1, x.shape[-1])
+    rows = max(1, _WIDENED // x.shape[-1])
+    transposed = by_rows(lambda part: _logits(flat, part.astype(x.dtype)).T, (weight,), rows)
+    return transposed.T.reshape(*x.shape[:-1], -1)
 
 
 @partial(jax.jit, static_argnames=("config", "keys", "dtype"))
@@ -199,8 +206,16 @@ def rms_norm(
 
 
 @partial(jax.jit, static_argnames="dtype")
-def _looked_up(embedding: Array, tokens: Array, dtype: Any) -> Array:
-    return jnp.take(embedding, tokens, axis=0, mode="fill").astype(dtype)
+def _looked_up(embedding: Array | PackedWeight, tokens: Array, dtype: Any) -> Array:
+    if not isinstance(embedding, PackedWeight):
+        return jnp.take(embedding, tokens, axis=0, mode="fill").astype(dtype)
+    rows = embedding.rows(jnp.clip(tokens.reshape(-1), 0, embedding.shape[0] - 1)).dequantize(dtype)
+    known = (tokens >= 0) & (tokens < embedding.shape[0])
+    return jnp.where(known[..., None], rows.reshape(*tokens.shape, -1), jnp.nan)
+
+
+def _logits(normed: Float[Array, "*b d"], weight: Float[Array, "v d"]) -> Float[Array, "*b v"]:
+    return jnp.matmul(normed, weight.T, precision=EXACT, preferred_element_type=wide(normed.dtype))
 
 
 def _block(
