@@ -62,7 +62,7 @@ def compare(options: Compare) -> None:
     lock = place.lock()
     try:
         jobs = list(_jobs(options))
-        with signals() as stopping, telling(options.quiet, 2 * len(jobs) + 2) as tell:
+        with signals() as stopping, telling(options.compression.quiet, 2 * len(jobs) + 2) as tell:
             found, refused = _allocations(options, loaded, jobs, tell, stopping)
             told = tell("measuring the original")
             original = reference(loaded.model, windows, on_progress=told, stopping=stopping)
@@ -144,14 +144,16 @@ def _allocations(
     config, found, refused = loaded.model.config, [], []
     alpha: dict[Place, float] | None = None
     for job in jobs:
-        asked = partial(wanted, job.p, options.group)
+        asked = partial(wanted, job.p, options.compression.group)
         try:
             allocation = uniform(config, job.method, job.bits, asked)
             if job.dynamic:
                 if alpha is None:
                     file = options.out / "alpha.jsonl"
                     told = tell("measuring α")
-                    alpha = alpha_of(options, loaded, file, told, stopping).linearity.alpha
+                    alpha = alpha_of(
+                        options.compression, loaded, file, told, stopping
+                    ).linearity.alpha
                 allocation = dynamic(config, job.method, job.bits, alpha, asked)
         except BudgetError as error:
             refused.append(f"{job.label} at {job.bits:g} bits: {error}")
@@ -163,8 +165,8 @@ def _allocations(
 def _how(options: Compare, loaded: Loaded, allocation: Allocation) -> How:
     rows = None
     if any(quantizer.needs_hessian for quantizer in allocation.quantizers.values()):
-        rows = calibration(options, loaded)
-    return How(allocation.quantizers, rows, options.outside)
+        rows = calibration(options.compression, loaded)
+    return How(allocation.quantizers, rows, options.compression.outside)
 
 
 def _measured(

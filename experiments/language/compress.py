@@ -47,9 +47,16 @@ def compress_command(options: Compress) -> None:
     """
     begun = time.monotonic()
     loaded = load(options.model)
-    with signals() as stopping, telling(options.quiet, 3 if options.dynamic else 1) as tell:
+    with (
+        signals() as stopping,
+        telling(options.compression.quiet, 3 if options.dynamic else 1) as tell,
+    ):
         alpha, allocation = _allocation(options, loaded, tell, stopping)
-        how = How(allocation.quantizers, calibration(options, loaded), options.outside)
+        how = How(
+            allocation.quantizers,
+            calibration(options.compression, loaded),
+            options.compression.outside,
+        )
         manifest = compress(
             loaded, how, options.out, on_progress=tell("compressing"), stopping=stopping
         )
@@ -125,13 +132,15 @@ def _allocation(
     options: Compress, loaded: Loaded, tell: Tell, stopping: Stopping
 ) -> tuple[Alpha | None, Allocation]:
     config = loaded.model.config
-    asked = partial(wanted, options.p, options.group)
+    asked = partial(wanted, options.p, options.compression.group)
     if not options.dynamic:
         return None, uniform(config, options.method, options.bits, asked)
     # What cannot be is said before minutes are spent.
     uniform(config, options.method, options.bits, asked)
     file = options.out / "alpha.jsonl"
-    alpha = alpha_of(options, loaded, file, tell("measuring α"), stopping, options.metric)
+    alpha = alpha_of(
+        options.compression, loaded, file, tell("measuring α"), stopping, options.metric
+    )
     given = alpha.linearity.alpha
     return alpha, dynamic(config, options.method, options.bits, given, asked)
 
@@ -147,7 +156,7 @@ def _predicted(
         place: manifest["matrices"][name_of(place)]["error"] for place in alpha.linearity.alpha
     }
     predicted = alpha.linearity.predicted(errors)
-    tokens = f"on {found.counts.sum():,} {options.alpha} tokens"
+    tokens = f"on {found.counts.sum():,} {options.compression.alpha} tokens"
     if alpha.linearity.metric == "kl":
         yield (
             f"KL {tokens}: {predicted:.5f} nats a token predicted by Σ α·t², {found.mean:.5f} "

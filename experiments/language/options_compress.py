@@ -2,17 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Compression:
-    """What both commands can be told of how a model is compressed."""
+    """What both commands can be told besides."""
 
-    model: tyro.conf.Positional[str]
-    """A known model's name, a GGUF file, a checkpoint of llama2.c, or a folder."""
     group: int | None = None
     """Only settings with scales for so many weights of a row; by default what is best."""
     outside: Literal["float16", "bfloat16", "float32"] = "float16"
@@ -48,8 +46,8 @@ class Compression:
     """No progress, only the results."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Compress(Compression):
+@dataclass(frozen=True)
+class Compress:
     """Compress a language model to a number of bits a weight, into a folder.
 
     The budget is exact and counts all that is stored of the layers' matrices, scales included.
@@ -66,6 +64,8 @@ class Compress(Compression):
       dopt compress smollm2-135m --method gptq --bits 4.25 --calibrate text.txt --out calibrated
     """
 
+    model: tyro.conf.Positional[str]
+    """A known model's name, a GGUF file, a checkpoint of llama2.c, or a folder."""
     out: Path
     """The folder of the compressed model; one that was begun with the same settings is gone on
     with."""
@@ -81,10 +81,11 @@ class Compress(Compression):
     printed, and noise does not see; KL does not."""
     p: int | None = None
     """With HIGGS, only grids of this dimension (1 to 4); by default what is best."""
+    compression: Annotated[Compression, tyro.conf.arg(name="")] = Compression()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Compare(Compression):
+@dataclass(frozen=True)
+class Compare:
     """Compress a model by several methods at the same budgets, and measure all on the same text.
 
     A row for every method and budget: exact bits a weight over the matrices, perplexity, KL
@@ -95,6 +96,8 @@ class Compare(Compression):
       dopt compare smollm2-135m --methods higgs nf4 rtn --bits 4.25 3.25 --text text.txt
     """
 
+    model: tyro.conf.Positional[str]
+    """A known model's name, a GGUF file, a checkpoint of llama2.c, or a folder."""
     text: tuple[Path, ...]
     """Text files to measure on."""
     methods: tuple[str, ...] = ("higgs", "nf4", "rtn")
@@ -111,3 +114,4 @@ class Compare(Compression):
     """Only the first so many windows."""
     out: Path = Path("compare")
     """Folder of the results."""
+    compression: Annotated[Compression, tyro.conf.arg(name="")] = Compression()
