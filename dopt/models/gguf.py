@@ -62,7 +62,12 @@ def stored_schemes(reader: Any) -> set[str]:
 
 
 def model_of(reader: Any, path: FilePath, dtype: Any) -> Model:
-    """The model in an open file; see `load_gguf`. One array at a time is dequantized."""
+    """The model in an open file; see `load_gguf`.
+
+    One array at a time is dequantized, so that nothing but the parameters, the largest array once
+    more, and the kernel's pages of the file are resident. The reader loses its settings, which take
+    more memory than a small model's file.
+    """
     from gguf import dequantize
 
     kept = check_dtype(dtype)
@@ -73,7 +78,8 @@ def model_of(reader: Any, path: FilePath, dtype: Any) -> Model:
         raise type(error)(f"{path}: {error}") from error
     _check(path, config, tensors)
     check_memory(config, kept, source=str(path))
-    turned = reader.fields["general.architecture"].contents() == "llama"
+    turned = setting(reader, "general.architecture") == "llama"
+    reader.fields.clear()
 
     def read(place: Path, shape: tuple[int, ...]) -> Any:
         tensor = tensors[_name(place)]

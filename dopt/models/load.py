@@ -115,8 +115,9 @@ def _of_file(path: Path, dtype: Any) -> Loaded:
 
 def _of_gguf(path: Path, dtype: Any, name: str) -> Loaded:
     reader = open_gguf(path)
+    tokenizer = tokenizer_of(reader, path)
     model = model_of(reader, path, jnp.float32 if dtype is None else dtype)
-    return Loaded(model, tokenizer_of(reader, path), name, _note(name, stored_schemes(reader)))
+    return Loaded(model, tokenizer, name, _note(name, stored_schemes(reader)))
 
 
 def _note(name: str, schemes: set[str]) -> str | None:

@@ -1,14 +1,12 @@
 """Models in folders of Hugging Face: `config.json` and safetensors, in one file or in shards.
 
-Files are memory-mapped and read one array at a time. Names, shapes and dtypes of all arrays are
-checked against the configuration before the first is read. Needs the package `safetensors` (extra
-`llm`).
+Arrays are read one at a time, so that nothing but the parameters and the largest array once more is
+resident. Names, shapes and dtypes of all arrays are checked against the configuration before the
+first is read. Writing needs the package `safetensors` (extra `llm`).
 """
 
 import importlib.util
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -20,6 +18,7 @@ from dopt.models.config import Config
 from dopt.models.config_json import read_config, to_hugging_face
 from dopt.models.memory import check_dtype, check_memory
 from dopt.models.parameters import Model, Path, build, leaf, parameter_shapes
+from dopt.models.safetensors_file import DTYPES, Stored, stored_arrays
 
 
 _SINGLE = "model.safetensors"
@@ -42,8 +41,6 @@ _INSIDE = {
     **{name: f"mlp.{name}_proj.weight" for name in ("gate", "up", "down")},
 }
 
-_DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16}
-
 
 def tensor_name(path: Path) -> str:
     """Hugging Face's name of the array at a place in the parameters."""
@@ -62,44 +59,43 @@ def load_hugging_face(folder: str | FilePath, dtype: Any = None) -> Model:
     Raises:
         DataError: a file is absent, cut or not what it should be; a tensor is absent, unknown, of
             another shape, or holds NaN or infinity.
-        UnsupportedError: tensors that are not of floating point, or an absent package.
+        UnsupportedError: tensors that are not of floating point.
         ConfigurationError: a configuration that the decoder does not have, arrays of several
             dtypes where none is asked for, or a model that does not fit into memory.
     """
     folder = FilePath(folder)
     asked = None if dtype is None else check_dtype(dtype)
     config = read_config(folder / "config.json")
-    with _opened(folder) as files:
-        found: dict[str, Any] = {}
-        for file in files:
-            for name in file.keys():  # noqa: SIM118
-                if name in found:
-                    raise DataError(f"{folder} holds {name} in two files; fetch the model again")
-                found[name] = file
-        _check(folder, config, found)
-        stored = {found[name].get_slice(name).get_dtype() for name in _expected(config)}
-        if asked is None and len(stored) > 1:
-            raise ConfigurationError(
-                f"{folder} holds parameters as {', '.join(sorted(stored))}; ask for one dtype"
+    found: dict[str, Stored] = {}
+    for path in _paths(folder):
+        arrays = stored_arrays(path)
+        if twice := found.keys() & arrays.keys():
+            raise DataError(f"{folder} holds {_some(twice)} in two files; fetch the model again")
+        found |= arrays
+    _check(folder, config, found)
+    stored = {found[name].dtype for name in _expected(config)}
+    if asked is None and len(stored) > 1:
+        raise ConfigurationError(
+            f"{folder} holds parameters as {', '.join(sorted(stored))}; ask for one dtype"
+        )
+    kept = asked if asked is not None else check_dtype(DTYPES[stored.pop()])
+    check_memory(config, kept, source=str(folder))
+
+    def read(place: Path, shape: tuple[int, ...]) -> Any:
+        name = tensor_name(place)
+        array = found[name].read()
+        if not np.isfinite(array).all():
+            raise DataError(f"{folder}: {name} holds NaN or infinity; fetch the model again")
+        return jnp.asarray(array, kept)
+
+    params = build(config, read)
+    if config.tied and _HEAD in found:
+        head = found[_HEAD].read()
+        if not np.array_equal(head.astype(kept), np.asarray(params["embedding"])):
+            raise DataError(
+                f"{folder}: config.json ties the head to the embedding, but {_HEAD} is another "
+                "matrix; set tie_word_embeddings to false if the head is separate"
             )
-        kept = asked if asked is not None else check_dtype(_DTYPES[stored.pop()])
-        check_memory(config, kept, source=str(folder))
-
-        def read(path: Path, shape: tuple[int, ...]) -> Any:
-            name = tensor_name(path)
-            array = found[name].get_tensor(name)
-            if not np.isfinite(array).all():
-                raise DataError(f"{folder}: {name} holds NaN or infinity; fetch the model again")
-            return jnp.asarray(array, kept)
-
-        params = build(config, read)
-        if config.tied and _HEAD in found:
-            head = found[_HEAD].get_tensor(_HEAD)
-            if not np.array_equal(head.astype(kept), np.asarray(params["embedding"])):
-                raise DataError(
-                    f"{folder}: config.json ties the head to the embedding, but {_HEAD} is another "
-                    "matrix; set tie_word_embeddings to false if the head is separate"
-                )
     return Model(params, config)
 
 
@@ -175,24 +171,6 @@ def _shards(params: Any, paths: list[Path], most: int) -> list[list[Path]]:
     return shards
 
 
-@contextmanager
-def _opened(folder: FilePath) -> Iterator[list[Any]]:
-    """All files of a model, memory-mapped."""
-    require_package()
-    from safetensors import SafetensorError, safe_open
-
-    with ExitStack() as stack:
-        files = []
-        for path in _paths(folder):
-            try:
-                files.append(stack.enter_context(safe_open(path, "np")))
-            except SafetensorError as error:
-                raise DataError(f"{path} is cut or damaged ({error}); fetch it again") from error
-            except OSError as error:
-                raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-        yield files
-
-
 def _paths(folder: FilePath) -> list[FilePath]:
     if (folder / _SINGLE).exists():
         return [folder / _SINGLE]
@@ -214,7 +192,7 @@ def _expected(config: Config) -> dict[str, tuple[int, ...]]:
     return {tensor_name(path): shape for path, shape in parameter_shapes(config).items()}
 
 
-def _check(folder: FilePath, config: Config, found: dict[str, Any]) -> None:
+def _check(folder: FilePath, config: Config, found: dict[str, Stored]) -> None:
     """Names, shapes and dtypes of all tensors, from the headers."""
     expected = _expected(config)
     if absent := expected.keys() - found.keys():
@@ -224,15 +202,13 @@ def _check(folder: FilePath, config: Config, found: dict[str, Any]) -> None:
     if extra := extra - allowed:
         raise DataError(f"{folder} holds {_some(extra)}, which config.json does not ask for")
     for name, shape in expected.items():
-        stored = found[name].get_slice(name)
-        if tuple(stored.get_shape()) != shape:
-            raise DataError(
-                f"{folder}: {name} has shape {tuple(stored.get_shape())}; config.json says {shape}"
-            )
-        if stored.get_dtype() not in _DTYPES:
+        stored = found[name]
+        if stored.shape != shape:
+            raise DataError(f"{folder}: {name} has shape {stored.shape}; config.json says {shape}")
+        if stored.dtype not in DTYPES:
             raise UnsupportedError(
-                f"{folder}: {name} is stored as {stored.get_dtype()}; read are "
-                f"{', '.join(_DTYPES)}, and no quantized weights"
+                f"{folder}: {name} is stored as {stored.dtype}; read are {', '.join(DTYPES)}, and "
+                "no quantized weights"
             )
 
 

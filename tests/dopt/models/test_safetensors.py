@@ -1,5 +1,8 @@
 import dataclasses
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from dopt.errors import ConfigurationError, DataError, UnsupportedError
 from dopt.models import Config, Model, load_hugging_face, memory, save_hugging_face
-from dopt.models.parameters import build
+from dopt.models.parameters import build, parameter_count, parameter_shapes
 
 
 CONFIG = Config(
@@ -199,7 +202,31 @@ def test_dtypes_that_cannot_be(tmp_path, dtype, words):
 
 
 def test_without_the_package_its_name_is_said(tmp_path, monkeypatch):
-    save_hugging_face(tmp_path, drawn(CONFIG, jnp.float32))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UnsupportedError, match=r"install dopt-jax\[llm\]"):
-        load_hugging_face(tmp_path)
+        save_hugging_face(tmp_path, drawn(CONFIG, jnp.float32))
+
+
+PEAK = """
+import sys, jax
+from pathlib import Path
+from dopt.models import load_hugging_face
+jax.numpy.zeros(3).block_until_ready()
+peak = lambda: int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
+before = peak()
+params = load_hugging_face(sys.argv[1]).params
+print((peak() - before) / sum(array.nbytes for array in jax.tree.leaves(params)))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the kernel tells no peak")
+def test_a_model_is_resident_once(tmp_path):
+    config = dataclasses.replace(CONFIG, vocabulary=4096, layers=12, d_model=1024, d_ff=1024)
+    shapes = parameter_shapes(config)
+    assert 4 * parameter_count(config) > 180e6
+    zeros = {shape: jnp.zeros(shape, jnp.float32) for shape in set(shapes.values())}
+    save_hugging_face(tmp_path, Model(build(config, lambda _, shape: zeros[shape]), config))
+    run = subprocess.run(
+        [sys.executable, "-c", PEAK, tmp_path], capture_output=True, text=True, check=True
+    )
+    assert float(run.stdout) < 1.3
