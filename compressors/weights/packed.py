@@ -120,7 +120,7 @@ class PackedWeight:
         return self.coding.codes(self.inputs)
 
     def _products(
-        self, columns: Float32[Array, "k*p m"], words: Array, scales: Array, *zeros: Array
+        self, columns: Float32[Array, "weights m"], words: Array, scales: Array, *zeros: Array
     ) -> Float32[Array, "rows m"]:
         """Rows of the stored matrix times vectors, a run of codes at a time."""
         total, start, p = jnp.zeros((len(words), columns.shape[1]), jnp.float32), 0, self.coding.p

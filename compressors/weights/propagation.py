@@ -66,7 +66,7 @@ def inverse_factor(H: Float[np.ndarray, "in in"], damping: float = 0.01) -> Fact
     H = np.asarray(H, np.float64)
     mean = float(np.mean(np.diag(H))) or 1.0
     tries = 0
-    while damping <= MOST_DAMPING:
+    while mean > 0 and damping <= MOST_DAMPING:
         tries += 1
         try:
             # R·Rᵀ = H with R upper: the Cholesky factor of H with its order reversed.
