@@ -26,6 +26,7 @@ from dopt.models.config import Config
 from dopt.models.memory import check_dtype, check_memory
 from dopt.models.parameters import Model, build, parameter_shapes
 from dopt.models.rope import half_split
+from dopt.models.stored import Stored
 
 
 _MAGIC = 0x616B3432
@@ -42,7 +43,7 @@ def load_llama2c(path: str | Path, dtype: Any = jnp.float32) -> Model:
     """A model from a checkpoint of llama2.c.
 
     Args:
-        path: of the file; it is memory-mapped while it is read.
+        path: of the file, of which one array at a time is read.
         dtype: of the parameters.
 
     Raises:
@@ -77,15 +78,16 @@ def load_llama2c(path: str | Path, dtype: Any = jnp.float32) -> Model:
             "fetch it again, or it is no checkpoint of llama2.c"
         )
     check_memory(config, dtype, source=str(path))
-    stored: np.ndarray = np.memmap(path, "<f4", "r", start, (floats,))
-    arrays: dict[str, np.ndarray] = {}
+    starts: dict[str, int] = {}
     for name, shape in order:
-        count = math.prod(shape)
-        arrays[name], stored = stored[:count].reshape(shape), stored[count:]
+        starts[name], start = start, start + 4 * math.prod(shape)
 
     def read(place: tuple[str | int, ...], shape: tuple[int, ...]) -> Any:
         name = str(place[-1])
-        array = arrays[name] if len(place) == 1 else arrays[f"layers.{name}"][place[1]]
+        size = 4 * math.prod(shape)
+        inside = len(place) > 1
+        at = starts[f"layers.{name}"] + size * int(place[1]) if inside else starts[name]
+        array = Stored(path, "F32", shape, at, size).read()
         if not np.isfinite(array).all():
             raise DataError(
                 f"{path} holds NaN or infinity in {'.'.join(map(str, place))}; fetch it again"

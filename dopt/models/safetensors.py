@@ -18,7 +18,8 @@ from dopt.models.config import Config
 from dopt.models.config_json import read_config, to_hugging_face
 from dopt.models.memory import check_dtype, check_memory
 from dopt.models.parameters import Model, Path, build, leaf, parameter_shapes
-from dopt.models.safetensors_file import DTYPES, Stored, stored_arrays
+from dopt.models.safetensors_file import stored_arrays
+from dopt.models.stored import DTYPES, Stored
 
 
 _SINGLE = "model.safetensors"

@@ -10,43 +10,17 @@ import json
 import math
 import struct
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from dopt.errors import DataError
+from dopt.models.stored import DTYPES, Stored
 
-
-DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16}
-"""What is read, by the names in files."""
 
 _LENGTH = struct.Struct("<Q")
 _LONGEST_HEADER = 10**8
 _METADATA = "__metadata__"
-
-
-class Stored(NamedTuple):
-    """An array in a file."""
-
-    path: Path
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-    size: int
-    """Bytes."""
-
-    def read(self) -> np.ndarray:
-        """The array, which must be of one of `DTYPES`.
-
-        Raises:
-            DataError: the file cannot be read.
-        """
-        try:
-            content = np.fromfile(self.path, np.uint8, self.size, offset=self.start)
-        except OSError as error:
-            raise DataError(f"{self.path} cannot be read: {error.strerror or error}") from error
-        return content.view(DTYPES[self.dtype]).reshape(self.shape)
 
 
 def stored_arrays(path: Path) -> dict[str, Stored]:
