@@ -21,6 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Int, Int32, Shaped, UInt, UInt32
 
+from compressors.kernels.backend import Backend, chosen
+from compressors.kernels.dequantize_matmul import DEQUANTIZE_MATMUL, dequantize_matmul
+from compressors.kernels.dequantize_matmul.operation import MOST_BITS
 from compressors.kernels.pack import unpack
 from compressors.kernels.windows import by_rows
 from compressors.weights.coding import Coding
@@ -93,18 +96,41 @@ class PackedWeight:
         """The matrix before it is turned back, in float32."""
         return by_rows(self._rows, self._by_row, self._window)
 
-    def times(self, x: Float[Array, "*batch in"]) -> Float[Array, "*batch out"]:
-        """x·Ŵᵀ in the dtype of x; sums in float32, with a window of the matrix at a time."""
-        turned = self.turned(x).reshape(-1, self.inputs).astype(jnp.float32)
-        columns = jnp.pad(turned, ((0, 0), (0, self._codes * self.coding.p - self.inputs))).T
-        y = by_rows(partial(self._products, columns), self._by_row, self._window).T
-        return y.reshape(*x.shape[:-1], self.shape[0]).astype(x.dtype)
+    def times(
+        self, x: Float[Array, "*batch in"], *, backend: Backend = "auto"
+    ) -> Float[Array, "*batch out"]:
+        """x·Ŵᵀ in the dtype of x, with sums in float32.
+
+        On a GPU up to 16 vectors are multiplied by the kernel `dequantize_matmul`, where that
+        serves: codes of one weight with 2^b values, b up to 8. Elsewhere, and by "xla", a window of
+        the matrix at a time is dequantized.
+
+        Raises:
+            NotImplementedError: a backend other than "auto" and "xla" does not serve this call.
+        """
+        turned = self.turned(x).reshape(-1, self.inputs)
+        served = backend != "xla" and self._fits_kernel
+        if not served and backend not in ("auto", "xla"):
+            raise NotImplementedError(
+                f"the kernel of packed products takes codes of one weight with 2, 4, … or 256 "
+                f"values, not of {self.coding.p} with {self.coding.n}: take the backend 'xla'"
+            )
+        y = _by_kernel(self, turned, backend) if served else None
+        if y is None:
+            y = _by_windows(self, turned)
+        return y.reshape(*x.shape[:-1], self.shape[0])
 
     def turned(self, x: Float[Array, "*batch in"]) -> Float[Array, "*batch in"]:
         """Activations as the stored matrix multiplies them."""
         if self.order is not None:
             x = jnp.take(x, self.order, axis=-1)
-        return x if self.rotation is None else self.rotation.apply(x)
+        return x if self.rotation is None else _rotated(self.rotation, x)
+
+    @property
+    def _fits_kernel(self) -> bool:
+        n, p = self.coding.n, self.coding.p
+        floats = jnp.issubdtype(self.scales.dtype, jnp.floating) and self.scales.dtype.itemsize > 1
+        return p == 1 and n & (n - 1) == 0 and n <= 1 << MOST_BITS and floats
 
     @property
     def _window(self) -> int:
@@ -163,6 +189,39 @@ class PackedWeight:
         if zeros.dtype != jnp.uint32:
             return zeros.astype(jnp.float32)
         return unpack(zeros, self.coding.width, groups).astype(jnp.float32)
+
+
+@partial(jax.jit, static_argnums=0)
+def _rotated(rotation: Rotation, x: Float[Array, "*batch in"]) -> Float[Array, "*batch in"]:
+    return rotation.apply(x)
+
+
+@jax.jit
+def _by_windows(weight: PackedWeight, turned: Float[Array, "m in"]) -> Float[Array, "m out"]:
+    spare = weight._codes * weight.coding.p - weight.inputs
+    columns = jnp.pad(turned.astype(jnp.float32), ((0, 0), (0, spare))).T
+    products = by_rows(partial(weight._products, columns), weight._by_row, weight._window)
+    return products.T.astype(turned.dtype)
+
+
+def _by_kernel(
+    weight: PackedWeight, turned: Float[Array, "m in"], backend: Backend
+) -> Float[Array, "m out"] | None:
+    """The products by the kernel; None where "auto" would not take it."""
+    groups, table, zeros = weight.scales.shape, None, None
+    if weight.zeros is not None:
+        zeros = weight._zero_values(weight.zeros, groups[1])
+    if weight.table is not None:
+        table = weight.table[:, 0]
+    elif weight.offset:
+        moved = jnp.float32(weight.offset)
+        zeros = jnp.full(groups, moved) if zeros is None else zeros + moved
+    given, bits = (turned, weight.words, weight.scales, zeros, table), weight.coding.width
+    if backend == "auto" and chosen(DEQUANTIZE_MATMUL, "auto", *given, bits=bits) == "xla":
+        return None
+    return dequantize_matmul(
+        turned, weight.words, weight.scales, bits=bits, zeros=zeros, table=table, backend=backend
+    )
 
 
 def _scaled(

@@ -11,12 +11,14 @@ rotations, the softmax and the logits are at least float32. Products of float32 
 every device, where a GPU's default would round them to TensorFloat-32.
 
 What is compiled is one layer, which all of them share: a model of 30 layers starts 30 times sooner
-than as one program. Under a caller's jit everything becomes part of that.
+than as one program. A layer with packed matrices is compiled by parts, which are shared by shape
+and format. Under a caller's jit everything becomes part of that.
 
 Source: Touvron et al., "LLaMA", arXiv 2302.13971; grouped queries: Ainslie et al., arXiv
 2305.13245; RMSNorm: Zhang, Sennrich, arXiv 1910.07467; SwiGLU: Shazeer, arXiv 2002.05202.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -130,7 +132,6 @@ def embed(params: Params, tokens: Int[Array, "B T"]) -> Float[Array, "B T d"]:
     return _looked_up(params["embedding"], tokens, params["norm"].dtype)
 
 
-@partial(jax.jit, static_argnames="config")
 def block(
     layer: Params,
     config: Config,
@@ -150,16 +151,15 @@ def block(
     Returns:
         The residual stream behind the layer, and the keys and values, `past` included.
     """
-    following, kept, _ = _block(layer, config, x, places, past)
+    following, kept, _ = _whole_or_parts(layer)(layer, config, x, places, past)
     return following, kept
 
 
-@partial(jax.jit, static_argnames="config")
 def block_with_inputs(
     layer: Params, config: Config, x: Float[Array, "B T d"], places: Places
 ) -> tuple[Float[Array, "B T d"], dict[str, Float[Array, "B T inputs"]]]:
     """The residual stream behind a layer, and what its matrices are applied to, by `INPUT_OF`."""
-    following, _, inputs = _block(layer, config, x, places, None)
+    following, _, inputs = _whole_or_parts(layer)(layer, config, x, places, None)
     return following, inputs
 
 
@@ -192,9 +192,15 @@ def project(
     """W x, in the dtype of x."""
     if isinstance(weight, PackedWeight):
         return weight.times(x)
+    return _matmul(x, weight)
+
+
+@jax.jit
+def _matmul(x: Array, weight: Array) -> Array:
     return jnp.matmul(x, weight.astype(x.dtype).T, precision=EXACT)
 
 
+@partial(jax.jit, static_argnames="config")
 def rms_norm(
     x: Float[Array, "*b d"], weight: Float[Array, " d"], config: Config
 ) -> Float[Array, "*b d"]:
@@ -218,35 +224,74 @@ def _logits(normed: Float[Array, "*b d"], weight: Float[Array, "v d"]) -> Float[
     return jnp.matmul(normed, weight.T, precision=EXACT, preferred_element_type=wide(normed.dtype))
 
 
-def _block(
+def _parts(
     layer: Params, config: Config, x: Array, places: Places, past: tuple[Array, Array] | None
 ) -> tuple[Array, tuple[Array, Array], dict[str, Array]]:
     """One layer: the stream behind it, its keys and values, and the inputs of its matrices."""
-    B, T, _ = x.shape
     inputs = {"attention": rms_norm(x, layer["attention_norm"], config)}
 
     def product(name: str) -> Array:
         return project(inputs[INPUT_OF[name]], layer[name])
 
-    def heads(name: str, count: int) -> Array:
-        y = product(name)
-        if config.qkv_bias:
-            y = y + layer[f"{name}_bias"].astype(y.dtype)[None, None]
-        return y.reshape(B, T, count, config.head_size)
+    small = {name: array for name, array in layer.items() if name not in INPUT_OF}
+    q, k, v = product("q"), product("k"), product("v")
+    inputs["output"], kept = _attended(small, config, q, k, v, places, past)
+    x = _sum(x, product("o"))
+    inputs["mlp"] = rms_norm(x, layer["mlp_norm"], config)
+    inputs["down"] = _gated(product("gate"), product("up"))
+    return _sum(x, product("down")), kept, inputs
 
-    q, k, v = heads("q", config.heads), heads("k", config.kv_heads), heads("v", config.kv_heads)
+
+_whole = partial(jax.jit, static_argnames="config")(_parts)
+
+
+def _whole_or_parts(layer: Params) -> Callable[..., Any]:
+    """A layer as one program, or by parts where matrices are packed.
+
+    Formats may differ from layer to layer: programs of single matrices are shared where programs of
+    layers would not be.
+    """
+    packed = any(isinstance(layer[name], PackedWeight) for name in INPUT_OF)
+    return _parts if packed else _whole
+
+
+@partial(jax.jit, static_argnames="config")
+def _attended(
+    small: Params,
+    config: Config,
+    q: Array,
+    k: Array,
+    v: Array,
+    places: Places,
+    past: tuple[Array, Array] | None,
+) -> tuple[Array, tuple[Array, Array]]:
+    """The attention to keys and values, which are returned; `small` are biases and norms."""
+    B, T, _ = q.shape
+
+    def heads(name: str, y: Array) -> Array:
+        if config.qkv_bias:
+            y = y + small[f"{name}_bias"].astype(y.dtype)[None, None]
+        return y.reshape(B, T, -1, config.head_size)
+
+    q, k, v = heads("q", q), heads("k", k), heads("v", v)
     if config.qk_norm:
-        q, k = rms_norm(q, layer["q_norm"], config), rms_norm(k, layer["k_norm"], config)
+        q, k = rms_norm(q, small["q_norm"], config), rms_norm(k, small["k_norm"], config)
     q, k = (rotate(a, places.cosines, places.sines) for a in (q, k))
     if past is not None:
         rows = jnp.arange(B)[:, None]
         k = past[0].at[rows, places.positions].set(k.astype(past[0].dtype))
         v = past[1].at[rows, places.positions].set(v.astype(past[1].dtype))
-    inputs["output"] = attention(q, k, v, places.positions)
-    x = x + product("o")
-    inputs["mlp"] = rms_norm(x, layer["mlp_norm"], config)
-    inputs["down"] = jax.nn.silu(product("gate")) * product("up")
-    return x + product("down"), (k, v), inputs
+    return attention(q, k, v, places.positions), (k, v)
+
+
+@jax.jit
+def _gated(gate: Array, up: Array) -> Array:
+    return jax.nn.silu(gate) * up
+
+
+@jax.jit
+def _sum(x: Array, y: Array) -> Array:
+    return x + y
 
 
 def _extend(
