@@ -80,12 +80,7 @@ class PackedWeight:
 
     def dequantize(self, dtype: Any = jnp.float32) -> Float[Array, "out in"]:
         """Ŵ, computed in float32."""
-        stored = self.stored()
-        if self.rotation is not None:
-            stored = self.rotation.back(stored)
-        if self.order is not None:
-            stored = jnp.zeros_like(stored).at[:, self.order].set(stored)
-        return stored.astype(dtype)
+        return _dequantized(self, jnp.dtype(dtype))
 
     def rows(self, places: Int[Array, " rows"]) -> "PackedWeight":
         """The matrix of some rows, all of them within bounds."""
@@ -124,7 +119,7 @@ class PackedWeight:
         """Activations as the stored matrix multiplies them."""
         if self.order is not None:
             x = jnp.take(x, self.order, axis=-1)
-        return x if self.rotation is None else _rotated(self.rotation, x)
+        return x if self.rotation is None else self.rotation.apply(x)
 
     @property
     def _fits_kernel(self) -> bool:
@@ -191,9 +186,14 @@ class PackedWeight:
         return unpack(zeros, self.coding.width, groups).astype(jnp.float32)
 
 
-@partial(jax.jit, static_argnums=0)
-def _rotated(rotation: Rotation, x: Float[Array, "*batch in"]) -> Float[Array, "*batch in"]:
-    return rotation.apply(x)
+@partial(jax.jit, static_argnames="dtype")
+def _dequantized(weight: PackedWeight, dtype: Any) -> Float[Array, "out in"]:
+    stored = weight.stored()
+    if weight.rotation is not None:
+        stored = weight.rotation.back(stored)
+    if weight.order is not None:
+        stored = jnp.zeros_like(stored).at[:, weight.order].set(stored)
+    return stored.astype(dtype)
 
 
 @jax.jit

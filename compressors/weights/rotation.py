@@ -15,6 +15,7 @@ lead into a few of the blocks. Where q is below 16 there is no step 3, and block
 """
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -65,13 +66,11 @@ class Rotation(NamedTuple):
 
     def apply(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch inputs"]:
         """Each group rotated, computed in float32 where `x` is narrower."""
-        x = self._mix(self._flip(x))
-        return x if self.block < SMALLEST else block_hadamard(x, self.block)
+        return _applied(self, x)
 
     def back(self, z: Float[Array, "*batch inputs"]) -> Float[Array, "*batch inputs"]:
         """The inverse of `apply`, and its transpose."""
-        x = z if self.block < SMALLEST else block_hadamard(z, self.block)
-        return self._flip(self._mix(x))
+        return _turned_back(self, z)
 
     def _flip(self, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch inputs"]:
         """The signs of `compressors.kernels.hadamard.signs`."""
@@ -89,6 +88,20 @@ class Rotation(NamedTuple):
         matrix = jnp.asarray(conjugate_fourier(self.blocks), halves.dtype)
         mixed = jnp.einsum("ij,rjh->rih", matrix, halves, precision=jax.lax.Precision.HIGHEST)
         return mixed.reshape(x.shape).astype(x.dtype)
+
+
+@partial(jax.jit, static_argnums=0)
+def _applied(rotation: Rotation, x: Float[Array, "*batch inputs"]) -> Float[Array, "*batch inputs"]:
+    x = rotation._mix(rotation._flip(x))
+    return x if rotation.block < SMALLEST else block_hadamard(x, rotation.block)
+
+
+@partial(jax.jit, static_argnums=0)
+def _turned_back(
+    rotation: Rotation, z: Float[Array, "*batch inputs"]
+) -> Float[Array, "*batch inputs"]:
+    x = z if rotation.block < SMALLEST else block_hadamard(z, rotation.block)
+    return rotation._flip(rotation._mix(x))
 
 
 def conjugate_fourier(m: int) -> Float[np.ndarray, "2*m 2*m"]:
