@@ -34,7 +34,7 @@ from compressors.weights.feedback import fed_back
 from compressors.weights.packed import WINDOW, PackedWeight
 from compressors.weights.quantizer import Quantized, Report, WeightQuantizer, checked
 from compressors.weights.rotation import Rotation, sizes
-from compressors.weights.scales import ScaleDtype, check_scales, safe
+from compressors.weights.scales import ScaleDtype, check_finite, check_scales, safe
 
 
 MIXED_SIGNS = 0
@@ -111,6 +111,7 @@ class HIGGS(WeightQuantizer):
             raise ValueError("HIGGS with error feedback needs H = XᵀX of the layer's inputs")
         else:
             turned, scales = _turned(self, weights)
+            check_finite(scales)
             codes, report = fed_back(turned, scales, H, self.points, rotation, self.damping)
             packed = _stored(self, jnp.asarray(codes), scales, weights.shape[1])
         check_scales(packed.scales, weights)

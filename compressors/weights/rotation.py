@@ -104,7 +104,7 @@ def _turned_back(
     return rotation._flip(rotation._mix(x))
 
 
-def conjugate_fourier(m: int) -> Float[np.ndarray, "2*m 2*m"]:
+def conjugate_fourier(m: int) -> Float[np.ndarray, "twice_m twice_m"]:
     """The map v ↦ conj(F·v) on (Re v_0, Im v_0, Re v_1, …): symmetric, and its own inverse."""
     j = np.arange(m)
     angles = 2 * math.pi / m * (np.outer(j, j) % m)
