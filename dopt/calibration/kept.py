@@ -10,21 +10,27 @@ A stream counts once walk.json says that the layer in front of it is finished.
 """
 
 import json
+import math
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float, Float64
 
-from dopt.errors import ConfigurationError, DataError
+from dopt.errors import ConfigurationError, DataError, DoptError
 from dopt.results.local import LocalPlace
 
 
 Hessians = dict[str, Float64[np.ndarray, "i i"]]
 """H = XᵀX of the inputs of a layer, by their names in `decoder.INPUT_OF`."""
+
+Told = dict[str, Any]
+"""What a folder is of: `layers`, and whatever else has to be the same to go on."""
 
 _WALK = "walk.json"
 _SCHEMA_VERSION = 1
@@ -71,12 +77,16 @@ class Held:
 class Kept:
     """A stream in a folder: a killed walk goes on behind its last finished layer."""
 
+    front: np.ndarray
+    behind: np.ndarray
+
     def __init__(
-        self, place: LocalPlace, told: dict[str, Any], shape: tuple[int, ...], dtype: np.dtype
+        self, place: LocalPlace, told: Told, shape: tuple[int, ...], dtype: np.dtype
     ) -> None:
         self._place, self._told = place, {"schema_version": _SCHEMA_VERSION} | told
         self._shape, self._dtype = shape, dtype
-        state = _state(place.where) or self._told | {"finished": 0, "dead": []}
+        begun: dict[str, Any] = self._told | {"finished": 0, "dead": []}
+        state = _state(place.where) or begun
         self.finished: int = state.pop("finished")
         self.dead: list[dict[str, int]] = state.pop("dead")
         others = sorted(key for key in self._told if state.get(key) != self._told[key])
@@ -85,24 +95,35 @@ class Kept:
                 f"{place.where} was begun with another {', another '.join(others)}; give the same "
                 "again, or name another folder"
             )
-        self.front = self._array(self.finished, "r" if self.finished else "w+")
-        self.behind = self._array(self.finished + 1, "w+")
+        self._open()
 
     def finish(self, hessians: Hessians, dead: dict[str, int]) -> None:
         """See `Stream`; the layer is on disk when this returns."""
-        layer, arrays = self.finished, dict[str, Any](hessians)
-        self._place.publish({_shard(layer): lambda file: np.savez(file, **arrays)})
-        self.behind.flush()
+        arrays = dict[str, Any](hessians)
+        self._place.publish({_shard(self.finished): lambda file: np.savez(file, **arrays)})
+        if isinstance(self.behind, np.memmap):
+            self.behind.flush()
         self.finished += 1
         self.dead.append(dead)
         state = self._told | {"finished": self.finished, "dead": self.dead}
         self._place.publish({_WALK: lambda file: file.write(json.dumps(state).encode())})
-        self._place.remove(_file(layer))
-        self.front = self._array(self.finished, "r")
-        self.behind = self._array(self.finished + 1, "w+")
+        self._open()
 
-    def _array(self, layer: int, mode: Any) -> np.memmap:
+    def _open(self) -> None:
+        """The streams around the layer at hand; behind the last layer there are none."""
+        going_on = self.finished < self._told["layers"]
+        for name in self._place.entries():
+            if fnmatch(name, "stream-*.npy") and not (going_on and name == _file(self.finished)):
+                self._place.remove(name)
+        self.front = self.behind = np.empty((0, 0, 0), self._dtype)
+        if going_on:
+            self.front = self._array(self.finished, "r" if self.finished else "w+")
+            self.behind = self._array(self.finished + 1, "w+")
+
+    def _array(self, layer: int, mode: Literal["r", "w+"]) -> np.memmap:
         path = self._place.where / _file(layer)
+        if mode == "w+":
+            self._check_space()
         try:
             found = np.lib.format.open_memmap(path, mode, self._dtype, self._shape)
         except (OSError, ValueError) as error:
@@ -111,12 +132,28 @@ class Kept:
             raise DataError(f"{path} is damaged; begin in another folder")
         return found
 
+    def _check_space(self) -> None:
+        """A mapped file that finds no room on the disk would end the process without a word."""
+        needed = math.prod(self._shape) * self._dtype.itemsize
+        free = shutil.disk_usage(self._place.where).free
+        if free < needed:
+            raise DoptError(
+                f"{self._place.where} needs {needed / 1e9:.2f} GB for the residual stream, but "
+                f"{free / 1e9:.2f} GB are free; free some, or give fewer tokens"
+            )
+
 
 @contextmanager
 def stream_in(
-    folder: str | Path | None, told: dict[str, Any], shape: tuple[int, ...], dtype: np.dtype
+    folder: str | Path | None, told: Told, shape: tuple[int, ...], dtype: np.dtype
 ) -> Iterator[Stream]:
     """A stream in a folder, for one process at a time, or in memory.
+
+    Args:
+        folder: None for memory.
+        told: what the folder is of.
+        shape: [N, T, d] of the stream.
+        dtype: of the stream.
 
     Raises:
         ConfigurationError: a folder of another walk.
@@ -156,11 +193,11 @@ def _state(folder: Path) -> dict[str, Any] | None:
     """What walk.json says; None where no layer is finished."""
     try:
         state = json.loads((folder / _WALK).read_bytes())
+        return dict(state) | {"finished": int(state["finished"]), "dead": list(state["dead"])}
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder / _WALK} is damaged; begin in another folder") from error
-    return dict(state)
 
 
 def _file(layer: int) -> str:

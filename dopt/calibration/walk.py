@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from dopt.calibration.kept import Hessians, Stream, stream_in
+from dopt.calibration.kept import Hessians, Stream, Told, stream_in
 from dopt.calibration.windows import check_calibration
 from dopt.errors import DataError
 from dopt.evaluation.forward import batch_rows, unpacked
@@ -174,12 +174,11 @@ def _dead(i: int, hessians: Hessians) -> dict[str, int]:
     return {name: int(np.count_nonzero(np.diag(H) == 0)) for name, H in hessians.items()}
 
 
-def _told(
-    model: Model, tokens: Int[np.ndarray, "N T"], rows: int, purpose: str
-) -> dict[str, str | int]:
+def _told(model: Model, tokens: Int[np.ndarray, "N T"], rows: int, purpose: str) -> Told:
     """What a folder is of; the width of batches too, as sums are rounded by it."""
     content = np.ascontiguousarray(tokens, np.int64).tobytes()
     return {
+        "layers": model.config.layers,
         "model": f"{model.config} {fingerprint(model.params)}",
         "tokens": f"{tokens.shape} {hashlib.sha256(content).hexdigest()}",
         "batch": rows,
