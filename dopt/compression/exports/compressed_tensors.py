@@ -97,7 +97,8 @@ def export_compressed_tensors(
         "ignore": [module_name(path) for path in plain] + ["lm_head"],
         "kv_cache_scheme": None,
     }
-    write_folder(FilePath(folder), model, schemes, quantization, tokenizer)
+    dtype = model.params["norm"].dtype.name
+    write_folder(FilePath(folder), model, schemes, quantization, tokenizer, dtype=dtype)
 
 
 def schemes_in(quantization: Mapping[str, Any], config: Config) -> dict[Path, CompressedTensors]:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from compressors.weights import PackedWeight
+from dopt.compression.exports.integers import HELD
 from dopt.compression.exports.scheme import FLOATS, Scheme, Tensor
 from dopt.compression.exports.stored_tensors import StoredTensor, stored_tensors
 from dopt.compression.exports.tokenizer_files import tokenizer_files
@@ -46,14 +47,17 @@ def schemes_of(model: Model, scheme_of: Callable[[PackedWeight], S]) -> dict[Pat
         UnsupportedError: there is none for a matrix, which the message names.
         ConfigurationError: no matrix is quantized.
     """
-    schemes = {}
-    for path in linear_paths(model.config):
+    schemes, linear = {}, linear_paths(model.config)
+    for path in parameter_shapes(model.config):
         weight = leaf(model.params, path)
-        if isinstance(weight, PackedWeight):
-            try:
-                schemes[path] = scheme_of(weight)
-            except UnsupportedError as error:
-                raise UnsupportedError(f"{module_name(path)}: {error}") from error
+        if not isinstance(weight, PackedWeight):
+            continue
+        if path not in linear:
+            raise UnsupportedError(f"{module_name(path)} is packed, which only dopt reads; {HELD}")
+        try:
+            schemes[path] = scheme_of(weight)
+        except UnsupportedError as error:
+            raise UnsupportedError(f"{module_name(path)}: {error}") from error
     if not schemes:
         raise ConfigurationError("no matrix of the model is quantized; save it as it is")
     sizes = {scheme.group for scheme in schemes.values()}
@@ -70,6 +74,8 @@ def write_folder(
     schemes: Mapping[Path, Scheme],
     quantization: Mapping[str, Any],
     tokenizer: Tokenizer | None,
+    *,
+    dtype: str,
 ) -> None:
     """Writes a model, one shard of it in memory at a time.
 
@@ -79,6 +85,7 @@ def write_folder(
         schemes: of the matrices that are quantized.
         quantization: the "quantization_config" of `config.json`.
         tokenizer: to be written beside it, if there is one.
+        dtype: that a reader computes in unless it is told another.
 
     Raises:
         ConfigurationError: the folder holds a model already, or a configuration that no known
@@ -88,7 +95,7 @@ def write_folder(
     require_package()
     files, ends = ({}, {}) if tokenizer is None else tokenizer_files(tokenizer)
     settings = to_hugging_face(model.config) | ends
-    settings["torch_dtype"] = model.params["norm"].dtype.name
+    settings["torch_dtype"] = dtype
     settings["quantization_config"] = dict(quantization)
     if folder.is_dir() and any(folder.glob("*.safetensors*")):
         raise ConfigurationError(f"{folder} holds a model already; name another folder")

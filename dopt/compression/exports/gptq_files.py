@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path as FilePath
 from typing import Any, Literal
 
+import jax.numpy as jnp
 import numpy as np
 
 from compressors.weights import PackedWeight
@@ -141,7 +142,7 @@ def export_gptq(
     model: Model,
     tokenizer: Tokenizer | None = None,
     *,
-    checkpoint_format: Literal["gptq", "gptq_v2"] = "gptq",
+    checkpoint_format: Literal["gptq", "gptq_v2"] | None = None,
 ) -> None:
     """Writes a model all of whose matrices are integers of 2, 3, 4 or 8 bits in one way.
 
@@ -149,7 +150,8 @@ def export_gptq(
         folder: to be made, or without a model.
         model: its matrices `PackedWeight`.
         tokenizer: to be written beside the model, if there is one.
-        checkpoint_format: "gptq", which every reader has, or "gptq_v2".
+        checkpoint_format: by default "gptq", which every reader has, where all matrices are
+            symmetric, and else "gptq_v2": GPTQModel takes zeros of version 1 from itself alone.
 
     Raises:
         UnsupportedError: a matrix that the format does not hold, named with those that do, or
@@ -158,7 +160,9 @@ def export_gptq(
             architecture has the configuration.
     """
     weights = [leaf(model.params, path) for path in linear_paths(model.config)]
-    schemes = schemes_of(model, partial(_scheme_of, less=LESS[checkpoint_format]))
+    symmetric = all(isinstance(w, PackedWeight) and is_symmetric(w) for w in weights)
+    form = checkpoint_format or ("gptq" if symmetric else "gptq_v2")
+    schemes = schemes_of(model, partial(_scheme_of, less=LESS[form]))
     kinds = sorted({(scheme.bits, scheme.group or -1) for scheme in schemes.values()})
     if len(kinds) > 1 or len(schemes) < len(weights):
         raise UnsupportedError(
@@ -169,15 +173,17 @@ def export_gptq(
     bits, group = kinds[0]
     quantization = {
         "quant_method": METHOD,
-        "checkpoint_format": checkpoint_format,
+        "checkpoint_format": form,
         "bits": bits,
         "group_size": group,
         "desc_act": not all(map(has_groups_in_turn, weights)),
-        "sym": all(map(is_symmetric, weights)),
+        "sym": symmetric,
         "lm_head": False,
         "pack_dtype": "int32",
     }
-    write_folder(FilePath(folder), model, schemes, quantization, tokenizer)
+    # Readers of GPTQ files compute in 16 bits; float16 is the dtype of the scales.
+    dtype = "bfloat16" if model.params["norm"].dtype == jnp.bfloat16 else "float16"
+    write_folder(FilePath(folder), model, schemes, quantization, tokenizer, dtype=dtype)
 
 
 def schemes_in(quantization: Mapping[str, Any], config: Config) -> dict[Path, GPTQFiles]:

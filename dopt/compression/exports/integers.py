@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int32, Shaped, UInt8
 
-from compressors.kernels.pack import pack, unpack
 from compressors.weights import Coding, PackedWeight
 from dopt.errors import DataError, UnsupportedError
 
@@ -152,17 +151,20 @@ def packed(matrix: IntegerMatrix) -> PackedWeight:
 
 
 def stream(codes: UInt8[np.ndarray, "rows k"], bits: int) -> Int32[np.ndarray, "rows words"]:
-    """The words of each row's stream."""
-    words = pack(jnp.asarray(codes), bits, layout="sequential")
-    return np.asarray(words).view(np.int32)
+    """The words of each row's stream, little-endian."""
+    rows, k = codes.shape
+    single = np.unpackbits(codes[:, :, None], axis=2, count=bits, bitorder="little")
+    filled = np.pad(single.reshape(rows, k * bits), ((0, 0), (0, -k * bits % 32)))
+    return np.packbits(filled, axis=1, bitorder="little").view(np.int32)
 
 
 def codes_in(
     words: Int32[np.ndarray, "rows words"], bits: int, k: int
 ) -> UInt8[np.ndarray, "rows k"]:
     """The k codes of each row's stream."""
-    unsigned = np.ascontiguousarray(words).view(np.uint32)
-    return np.asarray(unpack(jnp.asarray(unsigned), bits, k, layout="sequential"))
+    octets = np.ascontiguousarray(words).view(np.uint8)
+    single = np.unpackbits(octets, axis=1, count=k * bits, bitorder="little")
+    return np.packbits(single.reshape(-1, k, bits), axis=2, bitorder="little")[:, :, 0]
 
 
 def _counted(weight: PackedWeight) -> tuple[np.ndarray, np.ndarray]:
