@@ -19,6 +19,9 @@ from dopt.models.scored_tokenizer import ScoredTokenizer
 from dopt.models.tokenizer import Tokenizer
 
 
+TOKENIZER_KIND = "tokenizer.ggml.model"
+"""The setting that a file with a tokenizer has."""
+
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)"
 _ENGLISH_ENDINGS = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
 _WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
@@ -52,7 +55,7 @@ def tokenizer_of(reader: Any, path: Path) -> Tokenizer:
         UnsupportedError: a kind, or a way to split texts, that is not known; an absent package.
     """
     try:
-        kind = setting(reader, "tokenizer.ggml.model")
+        kind = setting(reader, TOKENIZER_KIND)
         if kind == "gpt2":
             return _byte_pairs(reader)
         if kind == "llama":
@@ -66,8 +69,8 @@ def _byte_pairs(reader: Any) -> PackageTokenizer:
     pre = setting(reader, "tokenizer.ggml.pre", "default")
     if pre not in SPLITS:
         raise UnsupportedError(
-            f"texts are split for {pre!r}; known are {', '.join(SPLITS)}: use the model's "
-            "tokenizer.json instead"
+            f"texts are split for {pre!r}; known are {', '.join(SPLITS)}: put the "
+            "model's tokenizer.json beside the file"
         )
     require_package()
     from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
@@ -117,7 +120,8 @@ def _scored(reader: Any) -> ScoredTokenizer:
     tokens, types = _tokens(reader)
     if _USER in types:
         raise UnsupportedError(
-            "tokens of the user in a tokenizer of kind llama; use the model's tokenizer.json"
+            "tokens of the user in a tokenizer of kind llama; put the model's tokenizer.json "
+            "beside the file"
         )
     scores = setting(reader, "tokenizer.ggml.scores")
     single = {token: i for i, token in enumerate(tokens) if types[i] == _BYTE}

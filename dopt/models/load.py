@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from dopt.errors import ConfigurationError, DataError
 from dopt.models.gguf import model_of, stored_schemes
 from dopt.models.gguf_file import MAGIC, open_gguf
-from dopt.models.gguf_tokenizer import tokenizer_of
+from dopt.models.gguf_tokenizer import TOKENIZER_KIND, tokenizer_of
 from dopt.models.known import KNOWN, get
 from dopt.models.llama2c import load_llama2c
 from dopt.models.llama2c_tokenizer import load_llama2c_tokenizer
@@ -43,11 +43,11 @@ def load(where: str | Path, dtype: Any = None) -> Loaded:
     """A model and its tokenizer.
 
     Args:
-        where: the name of a known model, which is fetched where it is not there yet; a GGUF file; a
-            checkpoint of llama2.c, with `tokenizer.bin` or `tok512.bin` (its vocabulary) beside it;
-            a folder of Hugging Face, with `tokenizer.json`, whose weights may be quantized
-            (compressed-tensors, GPTQ); a folder that this library compressed; or a folder that
-            holds one such file.
+        where: the name of a known model, which is fetched where it is not there yet; a GGUF file,
+            whose own tokenizer gives way to a `tokenizer.json` beside it; a checkpoint of llama2.c,
+            with `tokenizer.bin` or `tok512.bin` (its vocabulary) beside it; a folder of Hugging
+            Face, with `tokenizer.json`, whose weights may be quantized (compressed-tensors, GPTQ);
+            a folder that this library compressed; or a folder that holds one such file.
         dtype: of the parameters; by default float32 for GGUF, and as stored for the others.
 
     Raises:
@@ -115,7 +115,12 @@ def _of_file(path: Path, dtype: Any) -> Loaded:
 
 def _of_gguf(path: Path, dtype: Any, name: str) -> Loaded:
     reader = open_gguf(path)
-    tokenizer = tokenizer_of(reader, path)
+    beside = path.with_name("tokenizer.json")
+    tokenizer: Tokenizer | None = None
+    if beside.exists():
+        tokenizer = load_tokenizer_json(beside)
+    elif reader.get_field(TOKENIZER_KIND) is not None:
+        tokenizer = tokenizer_of(reader, path)
     model = model_of(reader, path, jnp.float32 if dtype is None else dtype)
     return Loaded(model, tokenizer, name, _note(name, stored_schemes(reader)))
 

@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+import gguf
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -121,3 +122,53 @@ def test_stories260k_with_its_tokenizer(tmp_path):
     with pytest.raises(DataError, match=r"has 513 tokens, but .*stories260K.bin has 512"):
         load(alone)
     assert load_tokenizer(folder / "tok512.bin").vocabulary == 512
+
+
+def gguf_file(path, *, quantized, tokenizer=True):
+    """A model of one layer whose tokens are bytes."""
+    writer = gguf.GGUFWriter(path, "llama")
+    sizes = {"block_count": 1, "embedding_length": 32, "feed_forward_length": 32}
+    for name, value in (sizes | {"attention.head_count": 2, "context_length": 16}).items():
+        writer.add_uint32(f"llama.{name}", value)
+    writer.add_float32("llama.attention.layer_norm_rms_epsilon", 1e-5)
+    letters = [*byte_letters().values(), "ab"]
+    if tokenizer:
+        writer.add_tokenizer_model("gpt2")
+        writer.add_tokenizer_pre("smollm")
+        writer.add_token_list(letters)
+        writer.add_token_merges(["a b"])
+        writer.add_eos_token_id(256)
+    square = np.linspace(-1, 1, 1024, dtype=np.float32).reshape(32, 32)
+    vectors = ("attn_norm", "ffn_norm")
+    names = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+    scheme = gguf.GGMLQuantizationType.Q8_0
+    for name in (f"blk.0.{n}.weight" for n in names):
+        data = gguf.quantize(square, scheme) if quantized else square
+        writer.add_tensor(name, data, raw_dtype=scheme if quantized else None)
+    for name in (*(f"blk.0.{n}.weight" for n in vectors), "output_norm.weight"):
+        writer.add_tensor(name, np.ones(32, np.float32))
+    writer.add_tensor("token_embd.weight", np.ones((257, 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@pytest.mark.parametrize("quantized", [True, False])
+def test_a_gguf_file_alone_in_a_folder(tmp_path, quantized):
+    gguf_file(tmp_path / "tiny.gguf", quantized=quantized)
+    model, tokenizer, name, note = load(tmp_path)
+    assert (name, tokenizer.vocabulary, tokenizer.eos) == ("tiny", 257, (256,))
+    assert tokenizer.decode(tokenizer.encode("abc")) == "abc"
+    assert model.params["norm"].dtype == jnp.float32
+    assert load(tmp_path / "tiny.gguf", jnp.bfloat16).model.params["norm"].dtype == jnp.bfloat16
+    assert (note is None) == (not quantized)
+    if quantized:
+        assert note.startswith("tiny is quantized already (Q8_0): its dequantized weights are the")
+
+
+def test_a_gguf_file_without_a_tokenizer_and_with_one_beside_it(tmp_path):
+    gguf_file(tmp_path / "tiny.gguf", quantized=False, tokenizer=False)
+    assert load(tmp_path).tokenizer is None
+    engine().save(str(tmp_path / "tokenizer.json"))
+    assert load(tmp_path).tokenizer.bos == 256
