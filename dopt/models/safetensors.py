@@ -19,7 +19,7 @@ from dopt.models.config_json import read_config, to_hugging_face
 from dopt.models.memory import check_dtype, check_memory
 from dopt.models.parameters import Model, Path, build, leaf, parameter_shapes
 from dopt.models.safetensors_file import stored_arrays
-from dopt.models.stored import DTYPES, Stored
+from dopt.models.stored import FLOATS, Stored
 
 
 _SINGLE = "model.safetensors"
@@ -67,19 +67,14 @@ def load_hugging_face(folder: str | FilePath, dtype: Any = None) -> Model:
     folder = FilePath(folder)
     asked = None if dtype is None else check_dtype(dtype)
     config = read_config(folder / "config.json")
-    found: dict[str, Stored] = {}
-    for path in _paths(folder):
-        arrays = stored_arrays(path)
-        if twice := found.keys() & arrays.keys():
-            raise DataError(f"{folder} holds {_some(twice)} in two files; fetch the model again")
-        found |= arrays
+    found = stored_in(folder)
     _check(folder, config, found)
     stored = {found[name].dtype for name in _expected(config)}
     if asked is None and len(stored) > 1:
         raise ConfigurationError(
             f"{folder} holds parameters as {', '.join(sorted(stored))}; ask for one dtype"
         )
-    kept = asked if asked is not None else check_dtype(DTYPES[stored.pop()])
+    kept = asked if asked is not None else check_dtype(FLOATS[stored.pop()])
     check_memory(config, kept, source=str(folder))
 
     def read(place: Path, shape: tuple[int, ...]) -> Any:
@@ -98,6 +93,21 @@ def load_hugging_face(folder: str | FilePath, dtype: Any = None) -> Model:
                 "matrix; set tie_word_embeddings to false if the head is separate"
             )
     return Model(params, config)
+
+
+def stored_in(folder: FilePath) -> dict[str, Stored]:
+    """The arrays of a model in one file or in shards, by name; none is read.
+
+    Raises:
+        DataError: files are absent, cut or damaged, or hold a name twice.
+    """
+    found: dict[str, Stored] = {}
+    for path in _paths(folder):
+        arrays = stored_arrays(path)
+        if twice := found.keys() & arrays.keys():
+            raise DataError(f"{folder} holds {_some(twice)} in two files; fetch the model again")
+        found |= arrays
+    return found
 
 
 def save_hugging_face(
@@ -206,9 +216,9 @@ def _check(folder: FilePath, config: Config, found: dict[str, Stored]) -> None:
         stored = found[name]
         if stored.shape != shape:
             raise DataError(f"{folder}: {name} has shape {stored.shape}; config.json says {shape}")
-        if stored.dtype not in DTYPES:
+        if stored.dtype not in FLOATS:
             raise UnsupportedError(
-                f"{folder}: {name} is stored as {stored.dtype}; read are {', '.join(DTYPES)}, and "
+                f"{folder}: {name} is stored as {stored.dtype}; read are {', '.join(FLOATS)}, and "
                 "no quantized weights"
             )
 

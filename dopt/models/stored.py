@@ -13,8 +13,11 @@ import numpy as np
 from dopt.errors import DataError
 
 
-DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16}
-"""What is read, by the names that safetensors gives."""
+FLOATS = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": jnp.bfloat16}
+"""What parameters may be, by the names that safetensors gives."""
+
+DTYPES = FLOATS | {"F8_E4M3": jnp.float8_e4m3fn, "I32": np.int32, "I64": np.int64}
+"""What is read: also what quantized parameters consist of."""
 
 
 class Stored(NamedTuple):

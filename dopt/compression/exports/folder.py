@@ -16,13 +16,13 @@ import numpy as np
 from compressors.weights import PackedWeight
 from dopt.compression.exports.integers import HELD
 from dopt.compression.exports.scheme import FLOATS, Scheme, Tensor
-from dopt.compression.exports.stored_tensors import StoredTensor, stored_tensors
 from dopt.compression.exports.tokenizer_files import tokenizer_files
 from dopt.errors import ConfigurationError, DataError, UnsupportedError
 from dopt.models.config import Config
 from dopt.models.config_json import to_hugging_face
 from dopt.models.parameters import Model, Path, build, leaf, linear_paths, parameter_shapes
-from dopt.models.safetensors import require_package, tensor_name
+from dopt.models.safetensors import require_package, stored_in, tensor_name
+from dopt.models.stored import Stored
 from dopt.models.tokenizer import Tokenizer
 
 
@@ -121,11 +121,11 @@ def read_folder(
         DataError: a tensor is absent, unknown, of another shape, or holds NaN or infinity.
         UnsupportedError: a tensor of a dtype that its scheme does not have.
     """
-    found = stored_tensors(folder)
+    found = stored_in(folder)
     _check(folder, found, _expected(config, schemes))
 
     def values(name: str) -> np.ndarray:
-        array = found[name].array()
+        array = found[name].read()
         if found[name].dtype in FLOATS and not np.isfinite(array).all():
             raise DataError(f"{folder}: {name} holds NaN or infinity; fetch the model again")
         return array
@@ -203,9 +203,7 @@ def _expected(config: Config, schemes: Mapping[Path, Scheme]) -> dict[str, Tenso
     return expected
 
 
-def _check(
-    folder: FilePath, found: Mapping[str, StoredTensor], expected: Mapping[str, Tensor]
-) -> None:
+def _check(folder: FilePath, found: Mapping[str, Stored], expected: Mapping[str, Tensor]) -> None:
     if absent := sorted(expected.keys() - found.keys()):
         raise DataError(f"{folder} lacks {_some(absent)}, which config.json asks for")
     extra = [name for name in found if name not in expected and not _idle(name, found)]
@@ -223,13 +221,13 @@ def _check(
             )
 
 
-def _idle(name: str, found: Mapping[str, StoredTensor]) -> bool:
+def _idle(name: str, found: Mapping[str, Stored]) -> bool:
     """Whether a tensor changes nothing: old rotations, biases of zeros, the head twice."""
     tensor = found[name]
     if name == _HEAD:
         other = found[tensor_name(("embedding",))]
-        return tensor.dtype == other.dtype and np.array_equal(tensor.array(), other.array())
-    zeros = name.endswith(".bias") and tensor.dtype in FLOATS and not tensor.array().any()
+        return tensor.dtype == other.dtype and np.array_equal(tensor.read(), other.read())
+    zeros = name.endswith(".bias") and tensor.dtype in FLOATS and not tensor.read().any()
     return name.endswith(_UNUSED) or zeros
 
 
