@@ -19,9 +19,9 @@ class Training:
     """
 
     steps: int = 600
-    batch: int = 8
+    batch: int = 4
     """Windows of a step."""
-    window: int = 256
+    window: int = 512
     """Tokens of a window."""
     rate: float = 2e-3
     """The highest step size, reached when the warm-up ends; it falls to a tenth of that."""

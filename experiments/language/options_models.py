@@ -58,10 +58,10 @@ class Train:
     """Folder of the model."""
     steps: int = 600
     """Steps of AdamW."""
-    batch: int = 8
+    batch: int = 4
     """Windows of a step."""
-    window: int = 256
-    """Tokens of a window."""
+    window: int = 512
+    """Tokens of a window, and the longest text that the model is made for."""
     rate: float = 2e-3
     """The highest step size."""
     vocabulary: int = 2048

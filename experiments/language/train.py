@@ -104,7 +104,7 @@ def configuration(options: Train) -> Config:
         kv_heads=heads if heads % 2 else heads // 2,
         head_size=HEAD_SIZE,
         d_ff=3 * options.d_model,
-        context=2 * options.window,
+        context=options.window,
         tied=True,
     )
 
