@@ -60,9 +60,10 @@ def train_model(options: Train) -> Path:
     with signals() as stopping, progress(options.quiet) as on_advance:
 
         def on_progress(done: int, total: int) -> None:
-            share = done / how.every
+            parts = -(-total // how.every)
+            kept = min(done // how.every, parts - 1)
             loss = f", held-out loss {rows[-1][2]:.3f}" if rows else ""
-            on_advance(Advance(int(share), -(-total // how.every), share % 1, f"step {done}{loss}"))
+            on_advance(Advance(kept, parts, done / how.every - kept, f"step {done}{loss}"))
 
         model, history = train(
             config,
