@@ -5,6 +5,7 @@ the package `safetensors` (extra `llm`) to write.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path as FilePath
@@ -20,6 +21,7 @@ from dopt.compression.exports.tokenizer_files import tokenizer_files
 from dopt.errors import ConfigurationError, DataError, UnsupportedError
 from dopt.models.config import Config
 from dopt.models.config_json import to_hugging_face
+from dopt.models.memory import check_dtype, check_free
 from dopt.models.parameters import Model, Path, build, leaf, linear_paths, parameter_shapes
 from dopt.models.safetensors import require_package, stored_in, tensor_name
 from dopt.models.stored import Stored
@@ -120,9 +122,16 @@ def read_folder(
     Raises:
         DataError: a tensor is absent, unknown, of another shape, or holds NaN or infinity.
         UnsupportedError: a tensor of a dtype that its scheme does not have.
+        ConfigurationError: a dtype that is none of parameters, or a model that does not fit into
+            memory.
     """
     found = stored_in(folder)
-    _check(folder, found, _expected(config, schemes))
+    expected = _expected(config, schemes)
+    _check(folder, found, expected)
+    kept = None if dtype is None else check_dtype(dtype)
+    # Beside the files' bytes, the bits of one matrix, each in a byte.
+    widest = 8 * max(math.prod(shape) for shape in parameter_shapes(config).values())
+    check_free(sum(found[name].size for name in expected) + widest, str(folder))
 
     def values(name: str) -> np.ndarray:
         array = found[name].read()
@@ -132,7 +141,7 @@ def read_folder(
 
     def read(path: Path, shape: tuple[int, ...]) -> Any:
         if path not in schemes:
-            return jnp.asarray(values(tensor_name(path)), dtype)
+            return jnp.asarray(values(tensor_name(path)), kept)
         out, inputs = shape
         ends = schemes[path].tensors(out, inputs)
         try:

@@ -31,7 +31,8 @@ def read_quantized(folder: str | FilePath, dtype: Any = None) -> Model:
     Raises:
         DataError: a file is absent, cut or not what it should be.
         UnsupportedError: a scheme or a setting that is not read, such as quantized activations.
-        ConfigurationError: a configuration that the decoder does not have.
+        ConfigurationError: a configuration that the decoder does not have, a dtype that is none of
+            parameters, or a model that does not fit into memory.
     """
     folder = FilePath(folder)
     settings = read_settings(folder / "config.json")

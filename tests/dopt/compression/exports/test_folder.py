@@ -15,7 +15,7 @@ from dopt.compression.exports import (
     read_quantized,
 )
 from dopt.errors import ConfigurationError, DataError, UnsupportedError
-from dopt.models import Model, load, save_hugging_face
+from dopt.models import Model, load, memory, save_hugging_face
 from dopt.models.package_tokenizer import PackageTokenizer
 from dopt.models.scored_tokenizer import ScoredTokenizer
 
@@ -119,3 +119,12 @@ def test_a_tokenizer_that_other_tools_do_not_read_is_refused(tmp_path):
     with pytest.raises(UnsupportedError, match=r"tokenizer.json, which a ScoredTokenizer"):
         export_compressed_tensors(tmp_path / "m", exported.model_of(matrix), scored)
     assert not (tmp_path / "m").exists()
+
+
+def test_a_model_larger_than_memory_and_a_dtype_of_integers_are_refused(tmp_path, monkeypatch):
+    export_compressed_tensors(tmp_path, exported.model_of(matrix))
+    with pytest.raises(ConfigurationError, match="int32"):
+        read_quantized(tmp_path, jnp.int32)
+    monkeypatch.setattr(memory, "_free", lambda: 20_000)
+    with pytest.raises(ConfigurationError, match=r"needs .* GiB of memory are free"):
+        read_quantized(tmp_path)
