@@ -3,9 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
-
-import pandas as pd
+from typing import Any, NamedTuple
 
 from dopt.compression.compress import name_of
 from dopt.compression.gradients import by_gradients, first_order
@@ -39,22 +37,20 @@ class Alpha(NamedTuple):
         """Σ_l −t_l²·⟨∇_l φ, W_l⟩."""
         return math.fsum(slope * errors[place] for place, slope in self.first.items())
 
-    def table(self) -> pd.DataFrame:
+    def table(self) -> list[dict[str, Any]]:
         """A row for each matrix."""
         alpha, fit = self.linearity.alpha, self.linearity.fit
-        return pd.DataFrame(
-            [
-                {
-                    "matrix": name_of(place),
-                    "layer": place[1],
-                    "kind": place[2],
-                    "alpha": alpha[place],
-                    "r2": fit[place],
-                    "first_order": self.first.get(place, 0.0),
-                }
-                for place in alpha
-            ]
-        )
+        return [
+            {
+                "matrix": name_of(place),
+                "layer": place[1],
+                "kind": place[2],
+                "alpha": alpha[place],
+                "r2": fit[place],
+                "first_order": self.first.get(place, 0.0),
+            }
+            for place in alpha
+        ]
 
 
 def alpha_of(

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from rich.table import Table
 
 from compressors.weights import WeightQuantizer
@@ -22,7 +21,6 @@ from dopt.models.decoder import INPUT_OF
 from dopt.models.load import Loaded
 from dopt.models.parameters import linear_paths, parameter_shapes
 from experiments.language.alpha import Alpha, alpha_of
-from experiments.language.bits_figure import draw_bits
 from experiments.language.options_compress import Compress
 from experiments.language.telling import Tell, telling
 from experiments.language.tokens import calibration
@@ -176,18 +174,20 @@ def _predicted(
 
 def _kept(config: Config, folder: Path, alpha: Alpha, manifest: dict[str, Any]) -> list[Path]:
     """Writes α, bits and errors as a table, and the figure of them."""
-    matrices, shapes = manifest["matrices"], parameter_shapes(config)
-    chosen = pd.DataFrame(
-        [
-            {
-                "bits": record["bits"] / math.prod(shapes[place]),
-                "error": record["error"],
-                "settings": settings_of(record["quantizer"]),
-            }
-            for place, record in zip(linear_paths(config), matrices.values(), strict=True)
-        ]
-    )
-    rows = pd.concat([alpha.table(), chosen], axis=1)
+    import pandas as pd
+
+    from experiments.language.bits_figure import draw_bits
+
+    shapes = parameter_shapes(config)
+    chosen = [
+        {
+            "bits": record["bits"] / math.prod(shapes[place]),
+            "error": record["error"],
+            "settings": settings_of(record["quantizer"]),
+        }
+        for place, record in zip(linear_paths(config), manifest["matrices"].values(), strict=True)
+    ]
+    rows = pd.DataFrame([a | b for a, b in zip(alpha.table(), chosen, strict=True)])
     path = folder / "alpha.csv"
     try:
         rows.to_csv(path, index=False)

@@ -28,6 +28,7 @@ from dopt.evaluation import (
     speed,
 )
 from dopt.evaluation.speed import Speed
+from dopt.evaluation.windows import WINDOW
 from dopt.models import Tokenizer, load
 from dopt.models.load import Loaded
 from experiments.language.options_evaluate import Evaluate
@@ -37,6 +38,17 @@ from experiments.terminal import out, signals
 
 
 SCHEMA_VERSION = 1
+
+COLUMNS = (
+    PERPLEXITY := "perplexity",
+    NATS := "nats a token",
+    KL := "KL, nats a token",
+    AGREEMENT := "top-1 agreement, %",
+    BITS := "bits a weight",
+    BYTES := "parameters",
+    READING := "prefill, tokens/s",
+    DRAWING := "decoding, tokens/s",
+)
 
 
 class Cut(NamedTuple):
@@ -101,6 +113,8 @@ def cut_texts(options: Evaluate, loaded: Loaded, *others: Loaded) -> Cut:
     tokenizer = _tokenizer(loaded)
     if options.bos and tokenizer.bos is None:
         raise ConfigurationError(f"{loaded.name} has no first token (BOS); leave --bos out")
+    longest = min(model.model.config.longest for model in (loaded, *others))
+    window = min(WINDOW, longest) if options.window is None else options.window
     windows, files = [], []
     for path in options.text:
         text = read_text(path)
@@ -112,7 +126,7 @@ def cut_texts(options: Evaluate, loaded: Loaded, *others: Loaded) -> Cut:
                     "models of one tokenizer"
                 )
         bos = tokenizer.bos if options.bos else None
-        windows.append(cut(tokens, options.window, options.stride, bos=bos))
+        windows.append(cut(tokens, window, options.stride, bos=bos))
         files += [str(path)] * len(windows[-1].tokens)
     if not windows:
         raise ConfigurationError("there is no text; give at least one file")
@@ -120,31 +134,37 @@ def cut_texts(options: Evaluate, loaded: Loaded, *others: Loaded) -> Cut:
 
 
 def table(models: dict[str, Loaded], measured: Measured) -> Table:
-    """A row for each model."""
-    shown = Table("model", "perplexity", "nats a token", "KL, nats a token", "top-1 agreement")
-    for name in ("bits a weight", "parameters", "prefill", "decoding"):
-        shown.add_column(name)
-    for i, (name, loaded) in enumerate(models.items()):
-        found, divergence = measured.perplexities[name], measured.divergence if i == 0 else None
-        kl, agreement = "", ""
-        if divergence is not None:
-            kl = with_error(divergence.mean, divergence.error, 5)
-            spread = divergence.agreement.error
-            agreement = f"{with_error(100 * divergence.top1, 100 * spread, 2)} %"
-        bits = bits_per_weight(loaded.model)
-        rates = measured.speeds.get(name)
-        shown.add_row(
-            Text(name),
-            with_error(found.value, found.value * found.error, 3),
-            with_error(found.mean, found.error, 5),
-            kl,
-            agreement,
-            "" if bits is None else f"{bits:.4f}",
-            f"{resident_bytes(loaded.model.params) / 1e6:.1f} MB",
-            "" if rates is None else f"{rates.prefill.median:.0f} tokens/s",
-            "" if rates is None else f"{rates.decoding.median:.1f} tokens/s",
-        )
+    """A row for each model; what was measured of none has no column."""
+    rows = {
+        name: _row(loaded, measured.perplexities[name], measured.speeds.get(name))
+        for name, loaded in models.items()
+    }
+    if measured.divergence is not None:
+        rows[next(iter(models))] |= _compared(measured.divergence)
+    columns = [name for name in COLUMNS if any(name in row for row in rows.values())]
+    shown = Table("model", *columns)
+    for name, row in rows.items():
+        shown.add_row(Text(name), *(row.get(column, "") for column in columns))
     return shown
+
+
+def _row(loaded: Loaded, found: Perplexity, speeds: Speed | None) -> dict[str, str]:
+    """What was measured of a model, by column."""
+    row = {
+        PERPLEXITY: with_error(found.value, found.value * found.error, 3),
+        NATS: with_error(found.mean, found.error, 5),
+        BYTES: f"{resident_bytes(loaded.model.params) / 1e6:.1f} MB",
+    }
+    if (bits := bits_per_weight(loaded.model)) is not None:
+        row[BITS] = f"{bits:.4f}"
+    if speeds is not None:
+        row |= {READING: f"{speeds.prefill.median:.0f}", DRAWING: f"{speeds.decoding.median:.1f}"}
+    return row
+
+
+def _compared(found: Divergence) -> dict[str, str]:
+    agreement = with_error(100 * found.top1, 100 * found.agreement.error, 2)
+    return {KL: with_error(found.mean, found.error, 5), AGREEMENT: agreement}
 
 
 def lines(

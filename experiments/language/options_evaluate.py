@@ -26,8 +26,8 @@ class Evaluate:
     """Text files."""
     against: str | None = None
     """The model to compare with."""
-    window: int = 512
-    """Tokens of a window."""
+    window: int | None = None
+    """Tokens of a window; by default 512, or what the models were made for where that is less."""
     stride: int | None = None
     """Tokens from one window to the next, by default as many as a window holds; fewer give every
     token more context and take longer."""
