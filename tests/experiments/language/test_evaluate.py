@@ -86,6 +86,7 @@ def test_one_model_on_two_texts(texts, capsys):
     assert "98 tokens scored in 14 windows of 12, stride 7" in said
     assert "the original is quantized already" in said
     assert "tokens/s" in said
+    assert "KL" not in said
 
 
 def test_against_the_original(texts, capsys, tmp_path):
@@ -97,6 +98,7 @@ def test_against_the_original(texts, capsys, tmp_path):
     np.testing.assert_array_equal(found.divergence.kl, expected.kl)
     assert not found.speeds
     said = printed(capsys)
+    assert "tokens/s" not in said
     assert f"{found.divergence.mean:.5f} ± {found.divergence.error:.5f}" in said
     assert "packed less original: " in said
     assert "100 tokens scored in 10 windows of 12, stride 11, each behind BOS" in said
@@ -113,6 +115,11 @@ def test_models_of_one_name_stay_apart(texts, capsys):
     found = evaluate(asked(texts, model="original", against="alias", speed=False, windows=3))
     assert list(found.perplexities) == ["original", "alias"]
     assert len(found.divergence.kl) == 3
+
+
+def test_windows_are_as_long_as_the_model_was_made_for(texts, capsys):
+    evaluate(asked(texts, window=None, speed=False, windows=1))
+    assert "39 tokens scored in 1 windows of 40" in printed(capsys)
 
 
 def test_prompts_are_gone_on_from(texts, capsys):
