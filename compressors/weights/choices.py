@@ -133,9 +133,10 @@ def quantizer_of(name: str, bits: float, out: int, inputs: int) -> WeightQuantiz
 def expected_error(quantizer: WeightQuantizer, inputs: int = 1024) -> float:
     """t² on weights that are independent normal variables, in closed form or by quadrature.
 
-    GPTQ and HIGGS with error feedback have the error without it, which is what H = I gives; a
-    search for the range, and HQQ, that of what they start from, up to a tenth too large. HIGGS has
-    that of its grid, up to a twentieth too large for groups of 64.
+    GPTQ and HIGGS with error feedback have the error without it, which is what H = I gives. HQQ and
+    a search for the range have that of what they start from: at 3 and 4 bits and groups of 64, they
+    come to 8 and 14 to 18 % less. HIGGS has that of its grid, up to a twentieth too large for
+    groups of 64.
 
     Args:
         quantizer: the settings.

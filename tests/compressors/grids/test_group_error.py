@@ -58,16 +58,37 @@ def test_errors_of_asymmetric_integers(bits, errors):
     np.testing.assert_allclose(measured, errors, rtol=0.01)
 
 
+def power_below(most):
+    return 2.0 ** np.floor(np.log2(most))
+
+
+@pytest.mark.parametrize("group", [1, 32])
+def test_errors_of_scales_that_jump_by_monte_carlo(group):
+    grid = lloyd_max(7)
+    z = np.random.default_rng(group).standard_normal((200_000 // group, group))
+    scale = power_below(np.abs(z).max(axis=1, keepdims=True))
+    line = grid.points[:, 0]
+    codes = np.abs((z / scale)[..., None] - line).argmin(axis=-1)
+    errors = np.mean((z - scale * line[codes]) ** 2, axis=1)
+    expected = absmax_error(grid, group, power_below)
+    deviation = errors.std() / np.sqrt(errors.size)
+    assert abs(errors.mean() - expected) <= 4 * deviation + 2e-3 * expected
+
+
+@pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize(("n", "group"), [(2, 3), (5, 10), (8, 2), (16, 64)])
-def test_errors_of_asymmetric_integers_by_monte_carlo(n, group):
+def test_errors_of_asymmetric_integers_by_monte_carlo(n, group, whole):
     z = np.random.default_rng(group).standard_normal((100_000 // group, group))
     low = np.minimum(z.min(axis=1, keepdims=True), 0)
     step = (np.maximum(z.max(axis=1, keepdims=True), 0) - low) / (n - 1)
-    zero = np.round(-low / step)
-    codes = np.clip(np.round(z / step) + zero, 0, n - 1)
+    zero = np.round(-low / step) if whole else -low / step
+    codes = np.clip(np.round(z / step + zero), 0, n - 1)
     errors = np.mean((z - step * (codes - zero)) ** 2, axis=1)
     deviation = errors.std() / np.sqrt(errors.size)
-    assert abs(errors.mean() - minmax_error(n, group)) <= 5 * deviation + 2e-3 * errors.mean()
+    assert (
+        abs(errors.mean() - minmax_error(n, group, whole=whole))
+        <= 5 * deviation + 2e-3 * errors.mean()
+    )
 
 
 def test_what_is_refused():
