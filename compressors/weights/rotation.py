@@ -4,7 +4,7 @@ A group of g = m·q numbers, q the largest power of two in g, is m blocks of q. 
 of q/2 complex numbers whose parts are the halves of block k, it is turned by
 
     1. signs of the places of a row, from a seed, if there is one
-    2. v ← conj(F·v), F[j, k] = exp(2πijk/m)/√m
+    2. v ← conj(F·v), F[j, k] = exp(2πijk/m)/√m, where m > 1
     3. b ← H_q·b for each block b, H_q the normalised Walsh-Hadamard matrix
 
 all of which is orthogonal. So 576 = 9·64 inputs can share a scale, where a Hadamard matrix alone
