@@ -33,7 +33,7 @@ QUANTIZERS: dict[str, WeightQuantizer] = {
     "higgs": HIGGS(2, 84),
     "higgs, fed back": HIGGS(1, 16, 64, error_feedback=True),
 }
-"""Settings that fit 512 inputs."""
+"""Settings that fit 256 inputs."""
 
 
 def gaussian(out: int, inputs: int, seed: int = 0) -> np.ndarray:

@@ -1,9 +1,15 @@
+import os
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from weights import gaussian, hessian
 
 from compressors.weights import GPTQ, Clipping, RoundToNearest, proxy_error, relative_error
+from dopt.calibration.walk import walk
+from dopt.models import load
+from dopt.models.decoder import INPUT_OF
 
 
 OUT, IN = 16, 160
@@ -183,3 +189,28 @@ def test_what_is_refused():
         GPTQ(1)
     with pytest.raises(ValueError, match="groups of 64 do not divide 160 inputs"):
         GPTQ(4, 64).quantize(W, H)
+
+
+@pytest.mark.data
+def test_lower_error_of_the_outputs_of_a_real_model():
+    folder = Path(os.environ["DOPT_DATA"])
+    model, tokenizer, *_ = load(folder / "stories260K" / "stories260K.bin")
+    text = (folder / "text_tinystories" / "tinystories_sample_cs336.txt").read_text()
+    tokens = np.array(tokenizer.encode(text)[: 14 * 128]).reshape(14, 128)
+    gains = {}
+
+    def visit(i, layer, hessians):
+        for name in ("q", "down"):
+            weights, H = np.asarray(layer[name]), hessians[INPUT_OF[name]]
+            for act_order in (False, True):
+                how = GPTQ(3, act_order=act_order, static_groups=True)
+                found, plain = (
+                    proxy_error(weights, q.quantize(weights, H).weight.dequantize(), H)
+                    for q in (how, how.nearest)
+                )
+                gains[i, name, act_order] = found / plain
+
+    walk(model, tokens, visit)
+    assert len(gains) == 20
+    assert max(gains.values()) < 1
+    assert np.median(list(gains.values())) < 0.7
