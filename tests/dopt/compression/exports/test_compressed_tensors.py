@@ -65,7 +65,7 @@ def test_fp8_numbers_are_their_bits():
 
 KINDS = {
     "symmetric": lambda random, out, inputs, i: exported.integers(random, out, inputs, 4, 32),
-    "asymmetric": lambda random, out, inputs, i: exported.integers(random, out, inputs, 3, 16, 0),
+    "asymmetric": lambda random, out, inputs, i: exported.integers(random, out, inputs, 4, 16, 0),
     "fp8": lambda random, out, inputs, i: exported.floats(random, out, inputs),
     "mixed": lambda random, out, inputs, i: [
         None,
