@@ -14,6 +14,7 @@ from rich.text import Text
 from dopt.compression.budget import Allocation, BudgetError, dynamic, uniform
 from dopt.compression.compress import How, compress, plan_of
 from dopt.compression.folder import load_compressed
+from dopt.errors import ConfigurationError
 from dopt.evaluation import Reference, against, paired_difference, reference
 from dopt.evaluation.steps import OnProgress, Stopping
 from dopt.models import load, parameter_count
@@ -159,6 +160,8 @@ def _allocations(
             refused.append(f"{job.label} at {job.bits:g} bits: {error}")
             continue
         found.append((job, allocation))
+    if not found:
+        raise ConfigurationError(f"no method fits its budget: {'; '.join(refused)}")
     return found, refused
 
 
