@@ -14,7 +14,7 @@ from rich.text import Text
 from dopt.compression.budget import Allocation, BudgetError, dynamic, uniform
 from dopt.compression.compress import How, compress, plan_of
 from dopt.compression.folder import load_compressed
-from dopt.errors import ConfigurationError
+from dopt.errors import ConfigurationError, InterruptedRunError
 from dopt.evaluation import Reference, against, paired_difference, reference
 from dopt.evaluation.steps import OnProgress, Stopping
 from dopt.models import load, parameter_count
@@ -73,6 +73,10 @@ def compare(options: Compare) -> None:
                 measure = partial(_measured, options, loaded, original, how)
                 rows.append(Row(job.label, job.bits, measure(partial(tell, job.label), stopping)))
         write_all(options.out / "compare.parquet", rows)
+    except InterruptedRunError:
+        raise InterruptedRunError(
+            "stopped on request; finished rows are kept, and the same command computes the others"
+        ) from None
     finally:
         lock.release()
     out.print(table(rows))

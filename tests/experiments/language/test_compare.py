@@ -1,3 +1,5 @@
+from contextlib import contextmanager
+
 import pandas as pd
 import pytest
 from compressing import small
@@ -6,7 +8,7 @@ from compressors.weights import HIGGS
 from dopt.compression import compress as compressing
 from dopt.compression.budget import uniform
 from dopt.compression.compress import How, compress
-from dopt.errors import ConfigurationError, DataError
+from dopt.errors import ConfigurationError, DataError, InterruptedRunError
 from dopt.evaluation import cut, divergence
 from dopt.models import load
 from experiments.cli import parse
@@ -70,6 +72,16 @@ def test_rows_are_what_single_steps_give_and_are_kept(options, tmp_path, capsys,
     pd.testing.assert_frame_equal(again, found)
     table = said[: said.index("nf4")]
     assert table in capsys.readouterr().out
+
+
+def test_stopped_on_request(options, monkeypatch):
+    @contextmanager
+    def at_once():
+        yield lambda: True
+
+    monkeypatch.setattr(module, "signals", at_once)
+    with pytest.raises(InterruptedRunError, match="finished rows are kept"):
+        compare(options)
 
 
 def test_jobs():
