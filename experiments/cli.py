@@ -13,6 +13,7 @@ import tyro
 
 from experiments.language.options_compress import Compare, Compress
 from experiments.language.options_evaluate import Evaluate
+from experiments.language.options_export import Export
 from experiments.language.options_models import Model
 from experiments.options import (
     Bench,
@@ -33,7 +34,7 @@ from experiments.options import (
 from experiments.settings import STUDIES
 
 
-Language = Model | Compress | Evaluate | Compare
+Language = Model | Compress | Evaluate | Compare | Export
 """The commands of language models."""
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -58,6 +59,7 @@ gradients, real compressed messages and exact counts of bits.
   dopt compress smollm2-135m --bits 4.25 --out small       in few bits a weight
   dopt evaluate small --against smollm2-135m --text FILE   how much was lost
   dopt compare smollm2-135m --text FILE                    several methods at the same bits
+  dopt export small --format gptq --out for-others         as files that other tools read
 
 `dopt COMMAND --help` explains a command and its options."""
 
@@ -125,6 +127,7 @@ def parse(args: Sequence[str]) -> Command | Language:
         | Annotated[Compress, tyro.conf.subcommand("compress")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Compare, tyro.conf.subcommand("compare")]
+        | Annotated[Export, tyro.conf.subcommand("export")]
     )
     return tyro.cli(
         commands,
@@ -156,7 +159,7 @@ def _run(command: Command | Language) -> int:
     if isinstance(command, Sweep | Live | MeasureCluster) and command.study.verbose:
         logging.getLogger("dopt").setLevel(logging.INFO)
     try:
-        if isinstance(command, Model | Compress | Evaluate | Compare):
+        if isinstance(command, Language):
             _language(command)
         else:
             _distributed(command)
@@ -204,6 +207,10 @@ def _language(command: Language) -> None:
         from experiments.language.evaluate import evaluate
 
         evaluate(command)
+    elif isinstance(command, Export):
+        from experiments.language.export import export
+
+        export(command)
     else:
         from experiments.language.compare import compare
 
