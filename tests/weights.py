@@ -31,6 +31,7 @@ QUANTIZERS: dict[str, WeightQuantizer] = {
     "gptq": GPTQ(4, 64, symmetric=False),
     "gptq, act_order": GPTQ(3, 64, act_order=True),
     "higgs": HIGGS(2, 84),
+    "higgs, unbiased": HIGGS(2, 16, unbiased=True),
     "higgs, fed back": HIGGS(1, 16, 64, error_feedback=True),
 }
 """Settings that fit 256 inputs."""

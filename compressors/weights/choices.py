@@ -147,7 +147,8 @@ def expected_error(quantizer: WeightQuantizer, inputs: int = 1024) -> float:
     """
     match quantizer:
         case HIGGS():
-            return quantizer.points.mse
+            mse = quantizer.points.mse
+            return mse / (1 - mse) if quantizer.unbiased else mse
         case RoundToNearest() | GPTQ():
             integers = quantizer.bits, quantizer.symmetric, quantizer.divisor
             return _integer_error(*integers, quantizer.group or inputs)

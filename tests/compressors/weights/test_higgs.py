@@ -50,6 +50,18 @@ def test_error_is_that_of_the_grid_for_weights_far_from_normal(p, n, inputs):
     assert relative_error(W, weight.dequantize()) == pytest.approx(how.points.mse, rel=0.03)
 
 
+def test_unbiased_scales_leave_no_error_along_the_weights():
+    W = gaussian(256, 512)
+    for how, part in ((HIGGS(2, 16), HIGGS(2, 16).points.mse), (HIGGS(2, 16, unbiased=True), 0)):
+        E = np.asarray(how.quantize(W).weight.dequantize()) - W
+        assert np.sum(E * W) / np.sum(W * W) == pytest.approx(-part, abs=2e-3)
+    mse = how.points.mse
+    assert np.sum(E * E) / np.sum(W * W) == pytest.approx(mse / (1 - mse), rel=0.03)
+    assert how.nbits(256, 512) == HIGGS(2, 16).nbits(256, 512)
+    with pytest.raises(ValueError, match="unbiased scales together with error"):
+        HIGGS(2, 16, unbiased=True, error_feedback=True)
+
+
 @pytest.mark.data
 def test_error_on_a_trained_model():
     from dopt.models import load_llama2c

@@ -53,6 +53,7 @@ def test_dynamic_is_better_than_uniform_and_within_the_budget():
         assert each.bits_a_weight <= bits
         assert predicted(each) < predicted(one)
         assert max(each.errors.values()) <= LARGEST_ERROR
+        assert all(how.unbiased for how in each.quantizers.values())
 
 
 def test_sensitive_matrices_get_more_bits():
