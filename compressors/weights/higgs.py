@@ -167,4 +167,6 @@ def _stored(
     how: HIGGS, words: UInt32[Array, "out words"], scales: Float[Array, "out groups"], inputs: int
 ) -> PackedWeight:
     coding, table = Coding(how.n, how.p), jnp.asarray(how.points.points, jnp.float32)
+    if how.unbiased:
+        scales = (scales.astype(jnp.float32) / jnp.float32(1 - how.points.mse)).astype(scales.dtype)
     return PackedWeight(words, scales, None, table, None, coding, inputs, 0, how.rotation(inputs))
