@@ -31,6 +31,9 @@ from experiments.terminal import out, signals
 MOST = 3
 """Settings of one kind of matrix that are listed."""
 
+ADDITIVE = 1.25
+"""How far what is measured may be from its prediction, as a factor, to be called additive."""
+
 _TOLD = ("p", "n", "bits", "group", "symmetric", "signs")
 
 
@@ -156,20 +159,22 @@ def _predicted(
     predicted = alpha.linearity.predicted(errors)
     tokens = f"on {found.counts.sum():,} {options.compression.alpha} tokens"
     if alpha.linearity.metric == "kl":
+        ratio = found.mean / predicted
         yield (
             f"KL {tokens}: {predicted:.5f} nats a token predicted by Σ α·t², {found.mean:.5f} "
-            f"measured, {found.mean / predicted:.2f} times as much"
+            f"measured, {ratio:.2f} times as much"
         )
+        if not 1 / ADDITIVE < ratio < ADDITIVE:
+            yield (
+                "losses of single matrices do not add up here: together the errors are no small "
+                "ones; the budget needs the order of α alone"
+            )
     else:
         before, after = found.reference_perplexity.value, found.perplexity.value
         yield (
             f"perplexity {tokens}: {before:.3f} {predicted:+.3f} predicted by Σ α·t², "
             f"{alpha.first_order(errors):+.3f} in first order, {after - before:+.3f} measured"
         )
-    yield (
-        "losses of single matrices add up where all of them are small; α's order is what the "
-        "budget needs"
-    )
 
 
 def _kept(config: Config, folder: Path, alpha: Alpha, manifest: dict[str, Any]) -> list[Path]:
