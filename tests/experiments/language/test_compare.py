@@ -1,3 +1,4 @@
+import sys
 from contextlib import contextmanager
 
 import pandas as pd
@@ -5,7 +6,6 @@ import pytest
 from compressing import small
 
 from compressors.weights import HIGGS
-from dopt.compression import compress as compressing
 from dopt.compression.budget import uniform
 from dopt.compression.compress import How, compress
 from dopt.errors import ConfigurationError, DataError, InterruptedRunError
@@ -66,7 +66,7 @@ def test_rows_are_what_single_steps_give_and_are_kept(options, tmp_path, capsys,
     def never(*given, **more):
         raise AssertionError
 
-    monkeypatch.setattr(compressing, "_layer", never)
+    monkeypatch.setattr(sys.modules[compress.__module__], "_layer", never)
     compare(options)
     again = pd.read_parquet(options.out / "compare.parquet")
     pd.testing.assert_frame_equal(again, found)
