@@ -7,8 +7,9 @@ the mean over the weights of all matrices in the layers. Embedding, head and nor
 the paper.
 
 Σ_l α_l·t_l² is the loss of errors of zero mean, so that HIGGS has unbiased scales where it is
-dynamic. Without them coarse grids shrink their matrices, all in the direction of W itself, which
-had nearly doubled the loss of a small model at 3.25 bits.
+dynamic. Without them coarse grids shrink their matrices, all in the direction of W itself: on a
+small trained model at 3.25 bits KL was 0.0130 without, 0.0083 with them. Where losses are large it
+is no gain: SmolLM2-135M at 3.25 bits had KL 0.53 without, 0.58 with them (1.31 uniform).
 """
 
 import math
