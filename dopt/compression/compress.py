@@ -1,10 +1,11 @@
 """A model, matrix by matrix, into the folder of a compressed one.
 
-    1. The plan is written down: source, settings of every matrix, versions.
+    1. The plan is written down: source, settings of every matrix, versions; then embedding, last
+       norm and head, which take the most memory while little else is held.
     2. For each layer, in the order of the forward pass: quantize its matrices, and write them, as
        they will be read, to a file of their own. Quantizers that need H = XᵀX get that of the
        layer's inputs in the model whose earlier layers are compressed already (as GPTQ does).
-    3. Embedding, last norm and head follow, then the tokenizer, and the manifest at the end.
+    3. The tokenizer follows, and the manifest at the end.
 
 A killed run goes on with the layer where it died, and writes the same bytes as one that was not.
 One layer at a time is held twice.
@@ -87,8 +88,9 @@ def compress(
             total = len(linear_paths(config))
             kept = "the layers that are finished are kept; run the same again to go on"
             steps = Steps(total, on_progress, stopping, kept)
+            if not writer.has(OUTSIDE):
+                writer.write(OUTSIDE, _outside(params, how.outside), {})
             _layers(loaded, how, writer, steps, stopping)
-            writer.write(OUTSIDE, _outside(params, how.outside), {})
         return writer.finish(loaded.tokenizer, loaded.note)
 
 

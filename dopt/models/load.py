@@ -1,5 +1,6 @@
 """A model with its tokenizer, from whatever it lies in."""
 
+import gc
 from pathlib import Path
 from typing import Any, NamedTuple
 
