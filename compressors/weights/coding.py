@@ -41,7 +41,8 @@ class Coding:
     def radix(self, codes: int) -> Radix:
         """How many codes of a row of so many share a number: what takes the fewest words.
 
-        Of equals the fewest codes; one code a number is the layout of `compressors.kernels.pack`.
+        Of equals one without a limb of a single bit, which is slow to read, and then that of the
+        fewest codes; one code a number is the layout of `compressors.kernels.pack`.
         """
         return _radix(self.n, codes)
 
@@ -85,7 +86,7 @@ def _radix(n: int, codes: int) -> Radix:
     numbers = [Radix(n, 1)]
     while n <= LARGEST and n ** (numbers[-1].c + 1) <= 1 << MOST_BITS:
         numbers.append(Radix(n, numbers[-1].c + 1))
-    return min(numbers, key=lambda radix: _words(radix, codes))
+    return min(numbers, key=lambda radix: (_words(radix, codes), radix.c > 1 and 1 in radix.limbs))
 
 
 def _words(radix: Radix, codes: int) -> int:
