@@ -79,7 +79,9 @@ def alpha_of(
     windows = alpha_windows(options, loaded)
     if options.estimate == "gradients":
         if metric != "kl":
-            raise ConfigurationError("--estimate gradients gives α of KL; leave --metric kl")
+            raise ConfigurationError(
+                "gradients give α of KL; give --estimate noise with --metric perplexity"
+            )
         streams = Streams(loaded.model, windows)
         alpha = by_gradients(
             streams, options.draws, options.seed, on_progress=tell, stopping=stopping
