@@ -85,9 +85,13 @@ def _unpack_plane(
     if piece > 1:
         lanes = [(data >> shift) & mask for shift in range(0, BYTE, piece)]
         return jnp.concatenate(lanes, axis=-1)[..., :k]
-    # XLA on a CPU joins eight arrays slowly; a loop writes them one after another.
+    # XLA on a CPU joins eight arrays slowly. Of a single row a loop writes them one after another;
+    # of many, one pass over all bits is faster.
     data = jax.lax.optimization_barrier(data)
     shifts = jnp.arange(BYTE, dtype=jnp.uint8)
+    if math.prod(rows) > 1:
+        lanes = data[..., None, :] >> shifts.reshape((1,) * len(rows) + (BYTE, 1))
+        return (lanes & mask).reshape(*rows, -1)[..., :k]
     lanes = jax.lax.map(lambda shift: (data >> shift) & mask, shifts)
     return jnp.moveaxis(lanes, 0, -2).reshape(*rows, -1)[..., :k]
 
