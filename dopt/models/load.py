@@ -123,7 +123,11 @@ def _of_gguf(path: Path, dtype: Any, name: str) -> Loaded:
     elif reader.get_field(TOKENIZER_KIND) is not None:
         tokenizer = tokenizer_of(reader, path)
     model = model_of(reader, path, jnp.float32 if dtype is None else dtype)
-    return Loaded(model, tokenizer, name, _note(name, stored_schemes(reader)))
+    note = _note(name, stored_schemes(reader))
+    # The reader refers to itself, and would keep the file mapped and its settings in memory.
+    del reader
+    gc.collect()
+    return Loaded(model, tokenizer, name, note)
 
 
 def _note(name: str, schemes: set[str]) -> str | None:

@@ -119,7 +119,7 @@ def test_refusals(tmp_path, text):
     refused(ConfigurationError, "higgs has no such settings", group=48)
     refused(ConfigurationError, "belong together", dynamic=True, alpha="text")
     refused(ConfigurationError, "belong together", dynamic=True, alpha_text=(text,))
-    refused(ConfigurationError, "give --estimate noise with --metric perplexity", dynamic=True, metric="perplexity")
+    refused(ConfigurationError, "give --estimate noise", dynamic=True, metric="perplexity")
     refused(DataError, r"none\.txt", method="gptq", calibrate=(tmp_path / "none.txt",))
     assert not (tmp_path / "out" / "shards").exists()
 
