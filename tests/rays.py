@@ -44,6 +44,20 @@ def nodes(count, *, cpus=1):
         cluster.shutdown()
 
 
+def remove(cluster, node):
+    """Kills a node; returns when its workers have ended too, which Ray alone does not wait for."""
+    of_node = [
+        process
+        for infos in node.all_processes.values()
+        for info in infos
+        for process in psutil.Process(info.process.pid).children(recursive=True)
+    ]
+    assert of_node
+    cluster.remove_node(node, allow_graceful=False)
+    _, alive = psutil.wait_procs(of_node, timeout=60)
+    assert not alive, f"{len(alive)} processes outlived their node"
+
+
 def descendants():
     """The processes below this one that are alive."""
     return [process for process in psutil.Process().children(recursive=True) if words(process)]

@@ -23,7 +23,7 @@ def test_a_node_that_is_removed_is_left_out(monkeypatch):
         def on_state(what, share):
             if what == GRADIENTS and share > 0.3 and not removed:
                 removed.append(cluster.list_all_nodes()[1].node_id[:6])
-                cluster.remove_node(cluster.list_all_nodes()[1], allow_graceful=False)
+                rays.remove(cluster, cluster.list_all_nodes()[1])
 
         one = measure(PROBLEM, seconds=2.0, patience=40.0, on_state=on_state)
         (sentence,) = one.lost

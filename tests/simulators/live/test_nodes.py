@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from rays import nodes
+from rays import nodes, remove
 
 from dopt.methods import AsynchronousSGD, MinibatchSGD
 from dopt.problems import GaussianNoise, TridiagonalQuadratic
@@ -32,7 +32,7 @@ def test_a_node_that_goes_away_takes_its_workers_along(method, steps):
 
         def on_step(k):
             if k == 3:
-                two.remove_node(node, allow_graceful=False)
+                remove(two, node)
 
         lived = live(
             *(PROBLEM, method, COSTS), steps=steps, processes=2, patience=120.0, on_step=on_step
