@@ -11,9 +11,9 @@ The products x·Ŵᵀ never turn weights back: they turn x.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import jax
@@ -103,17 +103,13 @@ class PackedWeight:
         Raises:
             NotImplementedError: a backend other than "auto" and "xla" does not serve this call.
         """
-        turned = self.turned(x).reshape(-1, self.inputs)
         served = backend != "xla" and self._fits_kernel
         if not served and backend not in ("auto", "xla"):
             raise NotImplementedError(
                 f"the kernel of packed products takes codes of one weight with 2, 4, … or 256 "
                 f"values, not of {self.coding.p} with {self.coding.n}: take the backend 'xla'"
             )
-        y = _by_kernel(self, turned, backend) if served else None
-        if y is None:
-            y = _by_windows(self, turned)
-        return y.reshape(*x.shape[:-1], self.shape[0])
+        return _times(self, x, backend if served else "xla")
 
     def turned(self, x: Float[Array, "*batch in"]) -> Float[Array, "*batch in"]:
         """Activations as the stored matrix multiplies them."""
@@ -143,37 +139,32 @@ class PackedWeight:
     def _products(
         self, columns: Float32[Array, "weights m"], words: Array, scales: Array, *zeros: Array
     ) -> Float32[Array, "rows m"]:
-        """Rows of the stored matrix times vectors, a run of codes at a time."""
-        total, start, p = jnp.zeros((len(words), columns.shape[1]), jnp.float32), 0, self.coding.p
-        for weights in self._runs(words, scales, *zeros):
-            end = start + p * weights[0].shape[1]
-            for j, part in enumerate(weights):
-                x = columns[start + j : end : p]
-                total += jnp.matmul(part, x, precision=jax.lax.Precision.HIGHEST)
-            start = end
-        return total
+        """Rows of the stored matrix times vectors."""
+        parts, p = self._weights(words, scales, *zeros), self.coding.p
+        products = [
+            jnp.matmul(part, columns[j::p], precision=jax.lax.Precision.HIGHEST)
+            for j, part in enumerate(parts)
+        ]
+        return reduce(jnp.add, products)
 
     def _rows(self, words: Array, scales: Array, *zeros: Array) -> Float32[Array, "rows in"]:
         """Rows of the stored matrix."""
-        runs = [jnp.stack(run, axis=2) for run in self._runs(words, scales, *zeros)]
-        whole = jnp.concatenate([run.reshape(len(words), -1) for run in runs], axis=1)
+        whole = jnp.stack(self._weights(words, scales, *zeros), axis=2).reshape(len(words), -1)
         return whole[:, : self.inputs]
 
-    def _runs(self, words: Array, scales: Array, *zeros: Array) -> Iterator[list[Array]]:
-        """Of each run of codes the weights they stand for, by their places in the points."""
-        groups, start, p = scales.shape[1], 0, self.coding.p
+    def _weights(self, words: Array, scales: Array, *zeros: Array) -> list[Array]:
+        """The weights that codes stand for, by their places in the points; each [rows, codes]."""
+        groups, p = scales.shape[1], self.coding.p
         moved = [self._zero_values(zero, groups) for zero in zeros]
         wide = scales.astype(jnp.float32)
-        for codes in jax.lax.optimization_barrier(self.coding.parts(words, self._codes)):
-            places = p * np.arange(start, start + codes.shape[1])
-            weights = []
-            for j in range(p):
-                group_of = np.minimum((places + j) // self.group, groups - 1)
-                weights.append(_scaled(self._values(codes, j), group_of, wide, *moved))
-            yield weights
-            start += codes.shape[1]
+        codes = self.coding.unpack(words, self._codes)
+        weights = []
+        for j in range(p):
+            group_of = np.minimum(np.arange(j, p * codes.shape[1], p) // self.group, groups - 1)
+            weights.append(_scaled(self._values(codes, j), group_of, wide, *moved))
+        return weights
 
-    def _values(self, codes: UInt[Array, "rows run"], j: int) -> Float32[Array, "rows run"]:
+    def _values(self, codes: UInt[Array, "rows codes"], j: int) -> Float32[Array, "rows codes"]:
         """The numbers j of the points of codes."""
         if self.table is None:
             return codes.astype(jnp.float32) - jnp.float32(self.offset)
@@ -196,7 +187,17 @@ def _dequantized(weight: PackedWeight, dtype: Any) -> Float[Array, "out in"]:
     return stored.astype(dtype)
 
 
-@jax.jit
+@partial(jax.jit, static_argnames="backend")
+def _times(
+    weight: PackedWeight, x: Float[Array, "*batch in"], backend: Backend
+) -> Float[Array, "*batch out"]:
+    turned = weight.turned(x).reshape(-1, weight.inputs)
+    y = None if backend == "xla" else _by_kernel(weight, turned, backend)
+    if y is None:
+        y = _by_windows(weight, turned)
+    return y.reshape(*x.shape[:-1], weight.shape[0])
+
+
 def _by_windows(weight: PackedWeight, turned: Float[Array, "m in"]) -> Float[Array, "m out"]:
     spare = weight._codes * weight.coding.p - weight.inputs
     columns = jnp.pad(turned.astype(jnp.float32), ((0, 0), (0, spare))).T
@@ -225,11 +226,11 @@ def _by_kernel(
 
 
 def _scaled(
-    values: Float32[Array, "rows run"],
-    group_of: Int[np.ndarray, " run"],
+    values: Float32[Array, "rows codes"],
+    group_of: Int[np.ndarray, " codes"],
     scales: Float32[Array, "rows groups"],
     *zeros: Float32[Array, "rows groups"],
-) -> Float32[Array, "rows run"]:
+) -> Float32[Array, "rows codes"]:
     """scales·(values − zeros), each of the group of the value."""
     run = values.shape[1]
     chunk = math.gcd(run, *(np.flatnonzero(np.diff(group_of)) + 1).tolist())

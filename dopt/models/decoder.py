@@ -11,14 +11,14 @@ rotations, the softmax and the logits are at least float32. Products of float32 
 every device, where a GPU's default would round them to TensorFloat-32.
 
 What is compiled is one layer, which all of them share: a model of 30 layers starts 30 times sooner
-than as one program. A layer with packed matrices is compiled by parts, which are shared by shape
-and format. Under a caller's jit everything becomes part of that.
+than as one program. Where packed matrices make more than a few kinds of layers, those are compiled
+by parts, which are shared by shape and format. Under a caller's jit all becomes part of that.
 
 Source: Touvron et al., "LLaMA", arXiv 2302.13971; grouped queries: Ainslie et al., arXiv
 2305.13245; RMSNorm: Zhang, Sennrich, arXiv 1910.07467; SwiGLU: Shazeer, arXiv 2002.05202.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from compressors.kernels.windows import by_rows
-from compressors.weights import PackedWeight
+from compressors.weights import Coding, PackedWeight
 from dopt.models.attention import EXACT, attention, wide
 from dopt.models.config import Config
 from dopt.models.parameters import Params
@@ -45,6 +45,9 @@ INPUT_OF = {
     "down": "down",
 }
 """The matrices of a layer, and which of its four inputs each is applied to."""
+
+MOST_PROGRAMS = 4
+"""Of whole layers, each of which takes seconds to compile."""
 
 _WIDENED = 1 << 22
 """Numbers of a narrow head that are widened at once: 16 MiB of float32."""
@@ -89,8 +92,9 @@ def logits(
     tokens = jnp.asarray(tokens, jnp.int32)
     x, T = embed(params, tokens), tokens.shape[1]
     where = places(config, jnp.arange(T, dtype=jnp.int32)[None], T, x.dtype)
+    program = _program(params["layers"])
     for layer in params["layers"]:
-        x, _ = block(layer, config, x, where)
+        x, _, _ = program(layer, config, x, where, None)
     return head(params, config, x)
 
 
@@ -151,7 +155,7 @@ def block(
     Returns:
         The residual stream behind the layer, and the keys and values, `past` included.
     """
-    following, kept, _ = _whole_or_parts(layer)(layer, config, x, places, past)
+    following, kept, _ = _lone_program(layer)(layer, config, x, places, past)
     return following, kept
 
 
@@ -159,7 +163,7 @@ def block_with_inputs(
     layer: Params, config: Config, x: Float[Array, "B T d"], places: Places
 ) -> tuple[Float[Array, "B T d"], dict[str, Float[Array, "B T inputs"]]]:
     """The residual stream behind a layer, and what its matrices are applied to, by `INPUT_OF`."""
-    following, _, inputs = _whole_or_parts(layer)(layer, config, x, places, None)
+    following, _, inputs = _lone_program(layer)(layer, config, x, places, None)
     return following, inputs
 
 
@@ -245,14 +249,23 @@ def _parts(
 _whole = partial(jax.jit, static_argnames="config")(_parts)
 
 
-def _whole_or_parts(layer: Params) -> Callable[..., Any]:
-    """A layer as one program, or by parts where matrices are packed.
+def _program(layers: Sequence[Params]) -> Callable[..., Any]:
+    """What each of these layers runs by: as one program, or by parts where formats differ much.
 
-    Formats may differ from layer to layer: programs of single matrices are shared where programs of
-    layers would not be.
+    Programs of single matrices are shared where those of layers would not be.
     """
-    packed = any(isinstance(layer[name], PackedWeight) for name in INPUT_OF)
-    return _parts if packed else _whole
+    return _whole if len({_formats(layer) for layer in layers}) <= MOST_PROGRAMS else _parts
+
+
+def _lone_program(layer: Params) -> Callable[..., Any]:
+    """What a layer runs by whose companions are not known: by parts where matrices are packed."""
+    return _parts if any(_formats(layer)) else _whole
+
+
+def _formats(layer: Params) -> tuple[Coding | None, ...]:
+    """Of the layer's matrices; None for those that are not packed."""
+    weights = [layer[name] for name in INPUT_OF]
+    return tuple(w.coding if isinstance(w, PackedWeight) else None for w in weights)
 
 
 @partial(jax.jit, static_argnames="config")
@@ -301,9 +314,10 @@ def _extend(
     x = embed(params, tokens)
     capacity = cache.keys[0].shape[1]
     where = places(config, _positions(cache.lengths, tokens.shape[1]), capacity, x.dtype)
+    program = _program(params["layers"])
     keys, values = [], []
     for layer, *past in zip(params["layers"], cache.keys, cache.values, strict=True):
-        x, (k, v) = block(layer, config, x, where, (past[0], past[1]))
+        x, (k, v), _ = program(layer, config, x, where, (past[0], past[1]))
         keys.append(k)
         values.append(v)
     last = head(params, config, _last(x, counts))

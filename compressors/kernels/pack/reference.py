@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, UInt, UInt32
 
 from compressors.kernels.pack.layout import (
@@ -136,6 +137,8 @@ def _unpack_sequential(
     """The inverse of `_pack_sequential`."""
     rows, (period, span) = words.shape[:-1], _period(bits)
     mask, dtype = jnp.uint32((1 << bits) - 1), code_dtype(bits)
+    if 0 < k < period:
+        return (_straddling(words, bits, k) & mask).astype(dtype)
     if span == 1:
         codes = (words[..., None] >> _shifts(bits, words.ndim + 1)) & mask
         return codes.astype(dtype).reshape(*rows, words.shape[-1] * period)[..., :k]
@@ -148,6 +151,17 @@ def _unpack_sequential(
             code |= columns[word + 1] << (WORD - shift)
         codes.append((code & mask).astype(dtype))
     return jnp.stack(codes, axis=-1).reshape(*rows, period * columns[0].shape[-1])[..., :k]
+
+
+def _straddling(words: UInt32[Array, "*rows words"], bits: int, k: int) -> UInt32[Array, "*rows k"]:
+    """The words shifted so that codes are lowest, for a few codes: no pass for each of them."""
+    places = np.arange(0, k * bits, bits, dtype=np.uint32)
+    low, shifts = places // WORD, places % WORD
+    high = np.minimum(low + 1, words.shape[-1] - 1)
+    lines = (1,) * (words.ndim - 1) + (k,)
+    shift, straddles = shifts.reshape(lines), (shifts + bits > WORD).reshape(lines)
+    above = jnp.where(straddles, words[..., high] << (WORD - shift) % WORD, 0)
+    return (words[..., low] >> shift) | above
 
 
 def _period(bits: int) -> tuple[int, int]:
