@@ -24,12 +24,12 @@ from dopt.results import Status
 from dopt.results.places import Place, place_at
 from dopt.results.read import load
 from experiments import lived
+from experiments.advance import Advance
 from experiments.builders import study_of
 from experiments.commands import run as sweep
 from experiments.live_figure import figure_files
 from experiments.live_table import show
 from experiments.options import LiveOptions
-from experiments.runner import Advance
 from experiments.study import Entry, Regime, Study
 from experiments.terminal import out, progress, signals
 from simulators.ray_session import LOCAL, session

@@ -11,9 +11,9 @@ from rich.table import Table
 
 from dopt.errors import DataError
 from dopt.versions import versions
+from experiments.advance import Advance
 from experiments.builders import study_of
 from experiments.options import MeasureOptions
-from experiments.runner import Advance
 from experiments.settings import STUDIES
 from experiments.study import Regime
 from experiments.terminal import out, progress, say, signals

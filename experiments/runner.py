@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -12,6 +11,7 @@ from dopt.errors import DataError, InterruptedRunError
 from dopt.results import Status, run_id
 from dopt.results.read import load
 from dopt.results.store import Store
+from experiments.advance import Advance
 from experiments.computing import Computed, batch_name
 from experiments.executors import Executor, InProcess
 from experiments.study import Batch, Study, check_kept, entries, run_configs, tuning
@@ -21,15 +21,6 @@ log = logging.getLogger("dopt")
 
 NOTHING = pd.DataFrame()
 """The tables of a study that tunes nothing, before its reports."""
-
-
-class Advance(NamedTuple):
-    """Where a study is, for a progress bar: `done` of `batches` are kept, and `share` of one."""
-
-    done: int
-    batches: int
-    share: float
-    what: str
 
 
 class Runner:

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from experiments.runner import Advance
+from experiments.advance import Advance
 
 
 PLAIN: Any = {"highlight": False, "markup": False, "emoji": False}

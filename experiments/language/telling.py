@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from itertools import count
 
 from dopt.evaluation.steps import OnProgress
-from experiments.runner import Advance
+from experiments.advance import Advance
 from experiments.terminal import progress
 
 

@@ -17,8 +17,8 @@ from dopt.errors import ConfigurationError
 from dopt.evaluation.text import read_text
 from dopt.models import Config, Model, parameter_count, save_hugging_face
 from dopt.training import Corpus, Training, corpus, forget, train, unigram_loss
+from experiments.advance import Advance
 from experiments.language.options_models import Train
-from experiments.runner import Advance
 from experiments.style import DASHED, DOTTED, FULL, PAPER
 from experiments.terminal import out, progress, say, signals
 
