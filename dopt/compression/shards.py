@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -19,18 +19,38 @@ _RECORDS = "dopt"
 """The one key of the header's metadata: the order of several would be left to chance."""
 
 
-def shard_bytes(
+class Shard(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        arrays: by name.
+        records: what is to be known of each leaf, in JSON.
+    """
+
+    arrays: Arrays
+    records: str
+
+    def save(self, path: Path) -> None:
+        """Writes the file; an array at a time is held once more.
+
+        Raises:
+            UnsupportedError: an absent package.
+        """
+        require_package()
+        from safetensors.numpy import save_file
+
+        save_file(self.arrays, path, {_RECORDS: self.records})
+
+
+def shard_of(
     leaves: dict[str, Any], records: dict[str, dict[str, Any]]
-) -> tuple[bytes, dict[str, Arrays]]:
-    """A file of the leaves, and the tables that it needs, by name.
+) -> tuple[Shard, dict[str, Arrays]]:
+    """What a file of the leaves holds, and the tables that it needs, by name.
 
     Args:
         leaves: packed weights and arrays.
         records: what is to be known of some of them; "bits" and "format" are added for all.
     """
-    require_package()
-    from safetensors.numpy import save
-
     arrays: Arrays = {}
     told: dict[str, Any] = {}
     tables: dict[str, Arrays] = {}
@@ -45,7 +65,7 @@ def shard_bytes(
             bits = 8 * array.nbytes
         arrays |= parts
         told[name] = records.get(name, {}) | {"bits": bits, "format": described}
-    return save(arrays, {_RECORDS: json.dumps(told)}), tables
+    return Shard(arrays, json.dumps(told)), tables
 
 
 def read_shard(path: Path, table: Callable[[str], Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedIOBase, BufferedWriter
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from dopt.compression.folder import (
     table_file,
     tables_of,
 )
-from dopt.compression.shards import read_records, read_shard, shard_bytes
+from dopt.compression.shards import Shard, read_records, read_shard, shard_of
 from dopt.errors import ConfigurationError
 from dopt.models.load import COMPRESSED, COMPRESSING
 from dopt.models.tokenizer import Tokenizer
@@ -55,11 +56,11 @@ class Writer:
 
     def write(self, name: str, leaves: dict[str, Any], records: Records) -> None:
         """A file of packed and plain arrays, behind the tables that they need."""
-        content, tables = shard_bytes(leaves, records)
+        shard, tables = shard_of(leaves, records)
         for table, arrays in tables.items():
             if not self.has(table_file(table)):
-                self._publish(table_file(table), shard_bytes(arrays, {})[0])
-        self._publish(name, content)
+                self._publish_shard(table_file(table), shard_of(arrays, {})[0])
+        self._publish_shard(name, shard)
 
     def has(self, name: str) -> bool:
         """Whether a file is there, and so whole."""
@@ -110,6 +111,14 @@ class Writer:
 
     def _publish(self, name: str, content: bytes) -> None:
         self._place.publish({name: lambda file: file.write(content)})
+
+    def _publish_shard(self, name: str, shard: Shard) -> None:
+        def write(file: BufferedIOBase) -> None:
+            # The package takes paths alone: that of the open file, which is synced afterwards.
+            assert isinstance(file, BufferedWriter)
+            shard.save(Path(file.name))
+
+        self._place.publish({name: write})
 
     def _check(self, begun: Plan) -> None:
         plan = self._plan
