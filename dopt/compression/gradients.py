@@ -28,12 +28,16 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from dopt.compression.streams import Streams
 from dopt.errors import ConfigurationError
-from dopt.evaluation.scoring import CHUNK, head_parameters, in_front, negative_log_likelihoods
+from dopt.evaluation.scoring import head_parameters, in_front, negative_log_likelihoods
 from dopt.evaluation.steps import OnProgress, Steps, Stopping
 from dopt.models.config import Config
 from dopt.models.decoder import INPUT_OF, Places, block, head
 from dopt.models.parameters import Params, leaf, linear_paths
 from dopt.models.parameters import Path as Place
+
+
+CHUNK = 256
+"""Positions whose logits are held at once, and whose samples have a key in common."""
 
 
 def first_order(streams: Streams, stopping: Stopping | None = None) -> dict[Place, float]:
