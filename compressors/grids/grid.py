@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +16,10 @@ from compressors.kernels.windows import by_rows
 
 COMPARED = 64
 """Thresholds up to which comparing with all of them is faster than bisection."""
-SCORES = 1 << 18
-"""Entries of a block of scores, which stays in a processor's cache."""
+ROWS = 1 << 14
+"""Vectors that are compared with all points while they stay in a processor's cache."""
+TOGETHER = 16
+"""Points that are compared with a vector in one pass."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,20 +117,42 @@ class Grid:
 
 @jax.jit
 def _nearest(x: Float[Array, "m p"], points: Float[Array, "n p"]) -> UInt[Array, " m"]:
-    """argmax_j ⟨x, c_j⟩ − ‖c_j‖²/2, a block of rows at a time."""
+    """argmax_j ⟨x, c_j⟩ − ‖c_j‖²/2, for some vectors at a time."""
     if x.shape[0] == 0:
         return jnp.zeros(0, jnp.uint32)
-    offset = jnp.sum(points * points, axis=1) / 2
-    rows = max(1, SCORES // points.shape[0])
-    return by_rows(partial(_largest_score, points=points, offset=offset), (x,), rows)
+    spare = -len(points) % TOGETHER
+    offset = jnp.pad(jnp.sum(points * points, axis=1) / 2, (0, spare), constant_values=jnp.inf)
+    bundles = jnp.pad(points, ((0, spare), (0, 0))).reshape(-1, TOGETHER, points.shape[1])
+    search = partial(_largest_score, bundles=bundles, offsets=offset.reshape(-1, TOGETHER))
+    return jnp.minimum(by_rows(search, (x,), ROWS), jnp.uint32(len(points) - 1))
 
 
 def _largest_score(
-    x: Float[Array, "m p"], points: Float[Array, "n p"], offset: Float[Array, " n"]
+    x: Float[Array, "m p"], bundles: Float[Array, "b t p"], offsets: Float[Array, "b t"]
 ) -> UInt[Array, " m"]:
-    """A maximum and then its place: on a processor that is five times as fast as an argmax."""
-    n = points.shape[0]
-    score = jnp.matmul(x, points.T, precision=jax.lax.Precision.HIGHEST) - offset[None, :]
-    best = jnp.max(score, axis=1, keepdims=True)
-    place = jnp.arange(n, dtype=jnp.uint32)[None, :]
-    return jnp.min(jnp.where(score == best, place, jnp.uint32(n - 1)), axis=1)
+    """The best bundle of points first, in passes along the vectors, and then the point in it.
+
+    A matrix of scores would cost five times as much: most of that goes into its reduction.
+    """
+    axes = jnp.unstack(x, axis=1)
+
+    def score(bundle: Array, offset: Array) -> Float[Array, " m"]:
+        scores = [
+            reduce(jnp.add, [c * z for c, z in zip(jnp.unstack(point), axes, strict=True)]) - shift
+            for point, shift in zip(jnp.unstack(bundle), jnp.unstack(offset), strict=True)
+        ]
+        return reduce(jnp.maximum, scores)
+
+    def better(b: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
+        best, bundle = found
+        highest = score(bundles[b], offsets[b])
+        return jnp.maximum(best, highest), jnp.where(highest > best, b, bundle)
+
+    nothing = jnp.full(len(x), -jnp.inf, x.dtype), jnp.zeros(len(x), jnp.int32)
+    _, bundle = jax.lax.fori_loop(0, len(bundles), better, nothing)
+    exact = jax.lax.Precision.HIGHEST
+    scores = jnp.einsum("mtp,mp->mt", bundles[bundle], x, precision=exact) - offsets[bundle]
+    place = jnp.arange(TOGETHER, dtype=jnp.int32)[None]
+    highest = scores == jnp.max(scores, axis=1, keepdims=True)
+    first = jnp.min(jnp.where(highest, place, TOGETHER - 1), axis=1)
+    return (bundle * TOGETHER + first).astype(jnp.uint32)
