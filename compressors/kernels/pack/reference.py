@@ -1,6 +1,9 @@
 """Packed integers in plain `jnp`: what runs on a CPU. `layout.py` says where each bit lies."""
 
 import math
+from functools import reduce
+from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,15 +44,27 @@ def unpack(
     if layout == "sequential":
         return _unpack_sequential(words, bits, k)
     planes, start, low = in_planes(k, bits), 0, 0
-    codes = jnp.zeros((*words.shape[:-1], planes), code_dtype(bits))
+    stacked = []
     for piece in pieces(bits):
         end = start + words_of(planes, piece)
-        plane = _unpack_plane(words[..., start:end], piece, planes).astype(codes.dtype)
-        codes, start, low = codes | (plane << low), end, low + piece
-    if planes == k:
-        return codes
-    rest = _unpack_sequential(words[..., start:], bits, k - planes)
-    return jnp.concatenate([codes, rest], axis=-1)
+        stacked.append((_unpack_plane(words[..., start:end], piece, planes), low))
+        start, low = end, low + piece
+    # Every reader of a code would join its planes anew, but XLA keeps parts that lie side by side.
+    halves = len(stacked) > 1 and math.prod(words.shape[:-1]) > 1
+    cuts = [0, planes // 2, planes] if halves else [0, planes]
+    parts = [_joined(stacked, begin, end, code_dtype(bits)) for begin, end in pairwise(cuts)]
+    if planes < k:
+        parts.append(_unpack_sequential(words[..., start:], bits, k - planes))
+    return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=-1)
+
+
+def _joined(
+    planes: list[tuple[UInt[Array, "*rows k"], int]], begin: int, end: int, dtype: Any
+) -> UInt[Array, "*rows part"]:
+    """The codes from `begin` to `end` of planes, each with the lowest bit that it holds."""
+    return reduce(
+        jnp.bitwise_or, [plane[..., begin:end].astype(dtype) << low for plane, low in planes]
+    )
 
 
 def _pack_plane(codes: UInt[Array, "*rows k"], piece: int) -> UInt32[Array, "*rows words"]:
