@@ -83,8 +83,7 @@ def _radix(n: int, codes: int) -> Radix:
     numbers = [Radix(n, 1)]
     while n <= LARGEST and n ** (numbers[-1].c + 1) <= 1 << MOST_BITS:
         numbers.append(Radix(n, numbers[-1].c + 1))
-    order = [(_words(radix, codes), radix.c > 1 and radix.slow, radix.c) for radix in numbers]
-    return numbers[order.index(min(order))]
+    return min(numbers, key=lambda radix: (_words(radix, codes), radix.c > 1 and radix.slow))
 
 
 def _words(radix: Radix, codes: int) -> int:

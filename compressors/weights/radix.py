@@ -59,7 +59,7 @@ class Radix(NamedTuple):
     @property
     def slow(self) -> bool:
         """Whether timings found reading slow: an odd limb, or much that is read again and again."""
-        return 1 in self.limbs or 7 in self.limbs[:1] or (len(self.runs) == 2 and self.c > 5)
+        return 1 in self.limbs or self.limbs == (7,) or (len(self.runs) == 2 and self.c > 5)
 
     def join(self, codes: list[UInt32[Array, "*numbers"]]) -> list[UInt32[Array, "*numbers"]]:
         """The limbs of the numbers whose digits are the c codes, all below n."""
