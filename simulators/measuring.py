@@ -149,14 +149,7 @@ class _Worker:
 
     def gradients(self, seconds: float) -> list[tuple[int, float]]:
         """Samples: how many gradients, and the seconds of one."""
-        count = 1
-        while (took := self._seconds(count)) < seconds / SAMPLES:
-            count = max(count + 1, min(10 * count, int(count * seconds / SAMPLES / took)))
-        samples: list[tuple[int, float]] = []
-        begun = time.perf_counter()
-        while len(samples) < LEAST_SAMPLES or time.perf_counter() - begun < seconds:
-            samples.append((count, self._seconds(count) / count))
-        return samples
+        return timed(self._seconds, seconds)
 
     def down(self, array: np.ndarray) -> None:
         """Takes a message."""
@@ -173,6 +166,31 @@ class _Worker:
         end = self.compute(self.problem, self.start, key, np.int32(count), self.worker, 0.0)
         jax.block_until_ready(end)
         return time.perf_counter() - begun
+
+
+def timed(run: Callable[[int], float], seconds: float) -> list[tuple[int, float]]:
+    """Samples of what is too short for one clock reading: how many at a time, and seconds of one.
+
+    A sample that fills less than half of its part of the time shows that there were too few in it.
+    All before it are dropped then, since a call alone was in them, or another process's turn on the
+    processor: one slow sample can not end the search for the right number.
+
+    Args:
+        run: does so many of them, and tells the seconds of all.
+        seconds: to spend in `run`, or more for the least number of samples.
+    """
+    part = seconds / SAMPLES
+    count, spent = 1, 0.0
+    samples: list[tuple[int, float]] = []
+    while len(samples) < LEAST_SAMPLES or spent < seconds:
+        took = run(count)
+        spent += took
+        if took < part / 2:
+            samples.clear()
+            count = min(10 * count, int(count * part / took))
+        else:
+            samples.append((count, took / count))
+    return samples
 
 
 def _gradients(problem: Problem, x: Any, key: Any, count: Any, worker: Any, step: Any) -> Any:

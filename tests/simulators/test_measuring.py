@@ -12,7 +12,15 @@ import rays
 
 from dopt.errors import ConfigurationError, DoptError, InterruptedRunError
 from dopt.problems import GaussianNoise, Problem, TridiagonalQuadratic
-from simulators.measuring import GRADIENTS, MESSAGES, PHASES, STARTING, measure
+from simulators.measuring import (
+    GRADIENTS,
+    LEAST_SAMPLES,
+    MESSAGES,
+    PHASES,
+    STARTING,
+    measure,
+    timed,
+)
 
 
 pytestmark = pytest.mark.ray
@@ -97,6 +105,29 @@ def test_every_sample_is_kept(ray, few):
     for line in found.lines:
         assert set(line) == {"up", "down"}
     assert (found.cluster.uplink > 0).all()
+
+
+@pytest.mark.parametrize("pauses", [(), (0,), (0, 1, 2), (5, 6), (1, 3, 5, 7, 9)])
+def test_pauses_do_not_decide_how_many_are_timed_at_once(pauses):
+    """A call costs 40 us and a gradient 2; another process takes the processor now and then."""
+
+    def run(count):
+        asked.append(count)
+        return 4e-5 + 2e-6 * count + (0.01 if len(asked) - 1 in pauses else 0.0)
+
+    asked = []
+    samples = timed(run, 0.5)
+    counts = {count for count, _ in samples}
+    assert len(counts) == 1
+    # At least half of a hundredth of the time, of which the call is no longer a part to see.
+    assert 0.0025 <= 4e-5 + 2e-6 * counts.pop() <= 0.005
+    np.testing.assert_allclose(np.median([each for _, each in samples]), 2e-6, rtol=0.02)
+    assert 80 <= len(samples) <= 200
+    assert asked == sorted(asked)
+
+
+def test_long_ones_are_timed_singly():
+    assert timed(lambda count: 0.3 * count, 0.5) == [(1, 0.3)] * LEAST_SAMPLES
 
 
 def test_a_worker_that_dies_is_left_out(ray, few):
