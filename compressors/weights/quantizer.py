@@ -12,6 +12,10 @@ from jaxtyping import Array, Float
 from compressors.weights.packed import PackedWeight
 
 
+_ROWS = 256
+"""Rows of a matrix that are held in float64 at once."""
+
+
 @dataclass(frozen=True)
 class Report:
     """What a quantizer had to do.
@@ -77,10 +81,14 @@ class WeightQuantizer(abc.ABC):
 def relative_error(
     W: Float[Array | np.ndarray, "out in"], W_hat: Float[Array | np.ndarray, "out in"]
 ) -> float:
-    """t² = ‖Ŵ − W‖²/‖W‖² in float64; 0 where both are zero."""
-    W, W_hat = np.asarray(W, np.float64), np.asarray(W_hat, np.float64)
-    error = float(np.sum((W_hat - W) ** 2))
-    return error / float(np.sum(W**2)) if error else 0.0
+    """t² = ‖Ŵ − W‖²/‖W‖² in float64, some rows at a time; 0 where both are zero."""
+    W, W_hat = np.asarray(W), np.asarray(W_hat)
+    error = norm = 0.0
+    for at in range(0, len(W), _ROWS):
+        w = W[at : at + _ROWS].astype(np.float64)
+        error += float(np.sum((W_hat[at : at + _ROWS] - w) ** 2))
+        norm += float(np.sum(w**2))
+    return error / norm if error else 0.0
 
 
 def proxy_error(

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Int
 
-from compressors.weights import PackedWeight, WeightQuantizer
+from compressors.weights import PackedWeight, WeightQuantizer, relative_error
 from dopt.calibration.kept import Hessians
 from dopt.calibration.walk import walk
 from dopt.compression.folder import OUTSIDE, Plan, Records, described_config, layer_file
@@ -166,20 +166,12 @@ def _layer(
         leaves[name] = quantized.weight
         records[name] = {
             "quantizer": described(quantizer),
-            "error": error_of(value, quantized.weight),
+            "error": relative_error(value, quantized.weight.dequantize(jnp.float32)),
             **dataclasses.asdict(quantized.report),
         }
         steps.step()
     writer.write(layer_file(i), leaves, records)
     return leaves
-
-
-def error_of(W: Float[Array, "out in"], packed: PackedWeight) -> float:
-    """t² = ‖Ŵ − W‖²/‖W‖², products in float32 and sums in float64."""
-    W32 = np.asarray(W, np.float32)
-    E = np.asarray(packed.dequantize(jnp.float32)) - W32
-    error, norm = (float(np.sum(a * a, dtype=np.float64)) for a in (E, W32))
-    return error / norm if error else 0.0
 
 
 def _outside(params: Params, dtype: str) -> dict[str, Any]:

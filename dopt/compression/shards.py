@@ -12,7 +12,7 @@ import numpy as np
 from compressors.weights.packed import PackedWeight
 from dopt.compression.packed_file import Arrays, flattened, plain, restored
 from dopt.errors import DataError
-from dopt.models.safetensors import require_package
+from dopt.models.packages import require
 
 
 _RECORDS = "dopt"
@@ -36,7 +36,7 @@ class Shard(NamedTuple):
         Raises:
             UnsupportedError: an absent package.
         """
-        require_package()
+        require("safetensors")
         from safetensors.numpy import save_file
 
         save_file(self.arrays, path, {_RECORDS: self.records})
@@ -94,7 +94,7 @@ def read_records(path: Path) -> dict[str, dict[str, Any]]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    require_package()
+    require("safetensors")
     from safetensors import SafetensorError, safe_open
 
     try:

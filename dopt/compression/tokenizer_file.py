@@ -8,7 +8,8 @@ import json
 from typing import Any
 
 from dopt.errors import SchemaError, UnsupportedError
-from dopt.models.package_tokenizer import PackageTokenizer, require_package
+from dopt.models.package_tokenizer import PackageTokenizer
+from dopt.models.packages import require
 from dopt.models.scored_tokenizer import ScoredTokenizer
 from dopt.models.tokenizer import Tokenizer
 
@@ -50,7 +51,7 @@ def read(description: dict[str, Any], content: bytes) -> Tokenizer:
     """
     ends: dict[str, Any] = {"bos": description["bos"], "eos": tuple(description["eos"])}
     if description["file"] == _PACKAGE:
-        require_package()
+        require("tokenizers")
         from tokenizers import Tokenizer as Engine
 
         unspelled = bytes(description["unspelled"])

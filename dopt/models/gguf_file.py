@@ -5,11 +5,11 @@ Needs the package `gguf` (extra `llm`), whose reader maps the file.
 Format: ggml's docs/gguf.md.
 """
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
-from dopt.errors import DataError, UnsupportedError
+from dopt.errors import DataError
+from dopt.models.packages import require
 
 
 MAGIC = b"GGUF"
@@ -22,8 +22,7 @@ def open_gguf(path: Path) -> Any:
         DataError: the file cannot be read, is no GGUF file, or is cut or damaged.
         UnsupportedError: an absent package.
     """
-    if importlib.util.find_spec("gguf") is None:
-        raise UnsupportedError("GGUF files need the package gguf; install dopt-jax[llm]")
+    require("gguf")
     from gguf import GGUFReader
 
     try:

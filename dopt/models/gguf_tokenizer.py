@@ -14,7 +14,8 @@ from typing import Any
 
 from dopt.errors import DataError, UnsupportedError
 from dopt.models.gguf_file import setting
-from dopt.models.package_tokenizer import PackageTokenizer, require_package
+from dopt.models.package_tokenizer import PackageTokenizer
+from dopt.models.packages import require
 from dopt.models.scored_tokenizer import ScoredTokenizer
 from dopt.models.tokenizer import Tokenizer
 
@@ -72,7 +73,7 @@ def _byte_pairs(reader: Any) -> PackageTokenizer:
             f"texts are split for {pre!r}; known are {', '.join(SPLITS)}: put the "
             "model's tokenizer.json beside the file"
         )
-    require_package()
+    require("tokenizers")
     from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers
     from tokenizers import Tokenizer as Engine
 

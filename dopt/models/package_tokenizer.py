@@ -3,13 +3,13 @@
 Line ends are characters like others: a text with CRLF has other tokens than the same with LF.
 """
 
-import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dopt.errors import ConfigurationError, DataError, UnsupportedError
+from dopt.errors import ConfigurationError, DataError
+from dopt.models.packages import require
 
 
 class PackageTokenizer:
@@ -79,18 +79,6 @@ class PackageTokenizer:
         return str(self.engine.decode(list(tokens), skip_special_tokens=True))
 
 
-def require_package() -> None:
-    """Checks that the package is there.
-
-    Raises:
-        UnsupportedError: it is absent.
-    """
-    if importlib.util.find_spec("tokenizers") is None:
-        raise UnsupportedError(
-            "this model's tokenizer needs the package tokenizers; install dopt-jax[llm]"
-        )
-
-
 def load_tokenizer_json(path: Path) -> PackageTokenizer:
     """The tokenizer in a `tokenizer.json`; BOS as it puts it, EOS as `config.json` beside it says.
 
@@ -98,7 +86,7 @@ def load_tokenizer_json(path: Path) -> PackageTokenizer:
         DataError: a file cannot be read, or is not what it should be.
         UnsupportedError: an absent package.
     """
-    require_package()
+    require("tokenizers")
     from tokenizers import Tokenizer
 
     content = _read(path)

@@ -5,7 +5,6 @@ resident. Names, shapes and dtypes of all arrays are checked against the configu
 first is read. Writing needs the package `safetensors` (extra `llm`).
 """
 
-import importlib.util
 import json
 from pathlib import Path as FilePath
 from typing import Any
@@ -17,13 +16,12 @@ from dopt.errors import ConfigurationError, DataError, UnsupportedError
 from dopt.models.config import Config
 from dopt.models.config_json import read_config, to_hugging_face
 from dopt.models.memory import check_dtype, check_memory
+from dopt.models.packages import require
 from dopt.models.parameters import Model, Path, build, leaf, parameter_shapes
-from dopt.models.safetensors_file import stored_arrays
-from dopt.models.stored import FLOATS, Stored
+from dopt.models.sharded import SHARD_BYTES, check_unused, stored_in, write_shards
+from dopt.models.stored import FLOATS, Stored, some_of
 
 
-_SINGLE = "model.safetensors"
-_INDEX = "model.safetensors.index.json"
 _HEAD = "lm_head.weight"
 _UNUSED = ".rotary_emb.inv_freq"
 """Old Llama files carry the frequencies, which the configuration tells."""
@@ -95,42 +93,23 @@ def load_hugging_face(folder: str | FilePath, dtype: Any = None) -> Model:
     return Model(params, config)
 
 
-def stored_in(folder: FilePath) -> dict[str, Stored]:
-    """The arrays of a model in one file or in shards, by name; none is read.
-
-    Raises:
-        DataError: files are absent, cut or damaged, or hold a name twice.
-    """
-    found: dict[str, Stored] = {}
-    for path in _paths(folder):
-        arrays = stored_arrays(path)
-        if twice := found.keys() & arrays.keys():
-            raise DataError(f"{folder} holds {_some(twice)} in two files; fetch the model again")
-        found |= arrays
-    return found
-
-
 def save_hugging_face(
-    folder: str | FilePath, model: Model, *, shard_bytes: int = 5 * 10**9
+    folder: str | FilePath, model: Model, *, shard_bytes: int = SHARD_BYTES
 ) -> None:
     """Writes `config.json` and the parameters, in shards if they are more than `shard_bytes`.
 
-    One shard is copied to the host at a time, and each file appears under its name when it is
-    whole.
+    One shard is copied to the host at a time.
 
     Raises:
         ConfigurationError: the folder holds a model already, parameters that do not fit the
             configuration, or a configuration that no known architecture has.
         UnsupportedError: an absent package.
     """
-    require_package()
-    from safetensors.numpy import save_file
-
+    require("safetensors")
     folder = FilePath(folder)
     params, config = model
     values = to_hugging_face(config)
-    if folder.is_dir() and any(folder.glob("*.safetensors*")):
-        raise ConfigurationError(f"{folder} holds a model already; name another folder")
+    check_unused(folder)
     shapes = parameter_shapes(config)
     for path, shape in shapes.items():
         if leaf(params, path).shape != shape:
@@ -139,64 +118,13 @@ def save_hugging_face(
                 f"the configuration says {shape}"
             )
     folder.mkdir(parents=True, exist_ok=True)
-    shards = _shards(params, list(shapes), shard_bytes)
-    index: dict[str, str] = {}
-    for i, shard in enumerate(shards):
-        name = _SINGLE if len(shards) == 1 else f"model-{i + 1:05}-of-{len(shards):05}.safetensors"
-        index |= {tensor_name(path): name for path in shard}
-        arrays = {tensor_name(path): np.asarray(leaf(params, path)) for path in shard}
-        partial = folder / f"{name}.part"
-        save_file(arrays, partial, metadata={"format": "pt"})
-        partial.rename(folder / name)
-    if len(shards) > 1:
-        size = sum(leaf(params, path).nbytes for path in shapes)
-        text = json.dumps({"metadata": {"total_size": size}, "weight_map": index}, indent=2)
-        (folder / _INDEX).write_text(text)
+    write_shards(
+        folder,
+        ({tensor_name(path): np.asarray(leaf(params, path))} for path in shapes),
+        shard_bytes,
+    )
     values["torch_dtype"] = params["embedding"].dtype.name
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n")
-
-
-def require_package() -> None:
-    """Checks that the package `safetensors` is there.
-
-    Raises:
-        UnsupportedError: it is absent.
-    """
-    if importlib.util.find_spec("safetensors") is None:
-        raise UnsupportedError(
-            "safetensors files need the package safetensors; install dopt-jax[llm]"
-        )
-
-
-def _shards(params: Any, paths: list[Path], most: int) -> list[list[Path]]:
-    """Arrays in their order, as many a shard as fit; one that is larger is alone."""
-    shards: list[list[Path]] = [[]]
-    held = 0
-    for path in paths:
-        size = leaf(params, path).nbytes
-        if shards[-1] and held + size > most:
-            shards.append([])
-            held = 0
-        shards[-1].append(path)
-        held += size
-    return shards
-
-
-def _paths(folder: FilePath) -> list[FilePath]:
-    if (folder / _SINGLE).exists():
-        return [folder / _SINGLE]
-    index = folder / _INDEX
-    if not index.exists():
-        raise DataError(f"{folder} holds neither {_SINGLE} nor {_INDEX}; name a model's folder")
-    try:
-        names = set(json.loads(index.read_bytes())["weight_map"].values())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{index} is no index of shards; fetch it again") from error
-    paths = [folder / str(name) for name in sorted(names)]
-    for path in paths:
-        if path.parent != folder or not path.exists():
-            raise DataError(f"{path}, which {_INDEX} names, is not there; fetch it")
-    return paths
 
 
 def _expected(config: Config) -> dict[str, tuple[int, ...]]:
@@ -207,11 +135,11 @@ def _check(folder: FilePath, config: Config, found: dict[str, Stored]) -> None:
     """Names, shapes and dtypes of all tensors, from the headers."""
     expected = _expected(config)
     if absent := expected.keys() - found.keys():
-        raise DataError(f"{folder} lacks {_some(absent)}, which config.json asks for")
+        raise DataError(f"{folder} lacks {some_of(absent)}, which config.json asks for")
     allowed = {_HEAD} if config.tied else set()
     extra = {name for name in found.keys() - expected.keys() if not name.endswith(_UNUSED)}
     if extra := extra - allowed:
-        raise DataError(f"{folder} holds {_some(extra)}, which config.json does not ask for")
+        raise DataError(f"{folder} holds {some_of(extra)}, which config.json does not ask for")
     for name, shape in expected.items():
         stored = found[name]
         if stored.shape != shape:
@@ -221,9 +149,3 @@ def _check(folder: FilePath, config: Config, found: dict[str, Stored]) -> None:
                 f"{folder}: {name} is stored as {stored.dtype}; read are {', '.join(FLOATS)}, and "
                 "no quantized weights"
             )
-
-
-def _some(names: set[str]) -> str:
-    first = sorted(names)[:3]
-    rest = len(names) - len(first)
-    return ", ".join(first) + (f" and {rest} more" if rest else "")

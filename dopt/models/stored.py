@@ -4,6 +4,7 @@ It is read, not memory-mapped: pages of a map would be resident beside the param
 of them.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,3 +42,10 @@ class Stored(NamedTuple):
         except OSError as error:
             raise DataError(f"{self.path} cannot be read: {error.strerror or error}") from error
         return content.view(DTYPES[self.dtype]).reshape(self.shape)
+
+
+def some_of(names: Iterable[str]) -> str:
+    """A few names for a message, and how many more there are."""
+    ordered = sorted(names)
+    rest = len(ordered) - 3
+    return ", ".join(ordered[:3]) + (f" and {rest} more" if rest > 0 else "")

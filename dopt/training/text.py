@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Int32
 
 from dopt.errors import ConfigurationError
-from dopt.models.package_tokenizer import PackageTokenizer, require_package
+from dopt.models.package_tokenizer import PackageTokenizer
+from dopt.models.packages import require
 
 
 SEPARATOR = "<|endoftext|>"
@@ -72,7 +73,7 @@ def _cut(text: str, held_out: float) -> int:
 
 
 def _learnt(texts: list[str], vocabulary: int) -> PackageTokenizer:
-    require_package()
+    require("tokenizers")
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     engine = Tokenizer(models.BPE())

@@ -6,7 +6,7 @@ the package `safetensors` (extra `llm`) to write.
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
@@ -22,13 +22,14 @@ from dopt.errors import ConfigurationError, DataError, UnsupportedError
 from dopt.models.config import Config
 from dopt.models.config_json import to_hugging_face
 from dopt.models.memory import check_dtype, check_free
+from dopt.models.packages import require
 from dopt.models.parameters import Model, Path, build, leaf, linear_paths, parameter_shapes
-from dopt.models.safetensors import require_package, stored_in, tensor_name
-from dopt.models.stored import Stored
+from dopt.models.safetensors import tensor_name
+from dopt.models.sharded import check_unused, stored_in, write_shards
+from dopt.models.stored import Stored, some_of
 from dopt.models.tokenizer import Tokenizer
 
 
-SHARD_BYTES = 5 * 10**9
 S = TypeVar("S", bound=Scheme)
 
 _HEAD = "lm_head.weight"
@@ -94,15 +95,14 @@ def write_folder(
             architecture has.
         UnsupportedError: an absent package, or a tokenizer that other tools do not read.
     """
-    require_package()
+    require("safetensors")
     files, ends = ({}, {}) if tokenizer is None else tokenizer_files(tokenizer)
     settings = to_hugging_face(model.config) | ends
     settings["torch_dtype"] = dtype
     settings["quantization_config"] = dict(quantization)
-    if folder.is_dir() and any(folder.glob("*.safetensors*")):
-        raise ConfigurationError(f"{folder} holds a model already; name another folder")
+    check_unused(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_shards(folder, _tensors(model, schemes))
+    write_shards(folder, _tensors(model, schemes))
     files["config.json"] = json.dumps(settings, indent=2) + "\n"
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
@@ -164,43 +164,6 @@ def _tensors(model: Model, schemes: Mapping[Path, Scheme]) -> Iterator[dict[str,
             yield {tensor_name(path): np.asarray(value)}
 
 
-def _write_shards(folder: FilePath, tensors: Iterable[dict[str, np.ndarray]]) -> None:
-    from safetensors.numpy import save_file
-
-    parts: list[FilePath] = []
-    shards: list[list[str]] = []
-    total = 0
-    for shard in _shards(tensors):
-        parts.append(folder / f"model-{len(parts) + 1:05}.part")
-        save_file(shard, parts[-1], metadata={"format": "pt"})
-        shards.append(list(shard))
-        total += sum(array.nbytes for array in shard.values())
-    names = [f"model-{i + 1:05}-of-{len(parts):05}.safetensors" for i in range(len(parts))]
-    names = ["model.safetensors"] if len(parts) == 1 else names
-    for part, name in zip(parts, names, strict=True):
-        part.rename(folder / name)
-    if len(parts) > 1:
-        places = {
-            tensor: name for name, shard in zip(names, shards, strict=True) for tensor in shard
-        }
-        index = {"metadata": {"total_size": total}, "weight_map": places}
-        (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2))
-
-
-def _shards(tensors: Iterable[dict[str, np.ndarray]]) -> Iterator[dict[str, np.ndarray]]:
-    """Parameters in their order, as many a shard as `SHARD_BYTES` hold; a larger one is alone."""
-    shard: dict[str, np.ndarray] = {}
-    held = 0
-    for arrays in tensors:
-        size = sum(array.nbytes for array in arrays.values())
-        if shard and held + size > SHARD_BYTES:
-            yield shard
-            shard, held = {}, 0
-        shard |= {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        held += size
-    yield shard
-
-
 def _expected(config: Config, schemes: Mapping[Path, Scheme]) -> dict[str, Tensor]:
     expected: dict[str, Tensor] = {}
     for path, shape in parameter_shapes(config).items():
@@ -214,10 +177,10 @@ def _expected(config: Config, schemes: Mapping[Path, Scheme]) -> dict[str, Tenso
 
 def _check(folder: FilePath, found: Mapping[str, Stored], expected: Mapping[str, Tensor]) -> None:
     if absent := sorted(expected.keys() - found.keys()):
-        raise DataError(f"{folder} lacks {_some(absent)}, which config.json asks for")
+        raise DataError(f"{folder} lacks {some_of(absent)}, which config.json asks for")
     extra = [name for name in found if name not in expected and not _idle(name, found)]
     if extra:
-        raise DataError(f"{folder} holds {_some(extra)}, which config.json does not ask for")
+        raise DataError(f"{folder} holds {some_of(extra)}, which config.json does not ask for")
     for name, tensor in expected.items():
         if found[name].shape != tensor.shape:
             raise DataError(
@@ -238,8 +201,3 @@ def _idle(name: str, found: Mapping[str, Stored]) -> bool:
         return tensor.dtype == other.dtype and np.array_equal(tensor.read(), other.read())
     zeros = name.endswith(".bias") and tensor.dtype in FLOATS and not tensor.read().any()
     return name.endswith(_UNUSED) or zeros
-
-
-def _some(names: Sequence[str]) -> str:
-    rest = len(names) - 3
-    return ", ".join(names[:3]) + (f" and {rest} more" if rest > 0 else "")

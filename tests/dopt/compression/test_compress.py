@@ -141,24 +141,30 @@ from compressing import mixed, small
 from dopt.compression.compress import How, compress
 
 def die(done, total):
-    if done == 12:
+    if done == int(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
 
-compress(small(), How(mixed()), sys.argv[1], on_progress=die)
+{how}
+compress(small(), how, sys.argv[1], on_progress=die)
 """
 
 
-def test_killed_it_goes_on_with_the_same_bytes(folder, tmp_path):
-    where = tmp_path / "killed"
+def killed(where, how, done):
+    """Compresses in a process of its own, which is killed when so many matrices are done."""
     paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])
     run = subprocess.run(
-        [sys.executable, "-c", KILLED, str(where)],
+        [sys.executable, "-c", KILLED.replace("{how}", how), str(where), str(done)],
         env=os.environ | {"PYTHONPATH": paths},
         capture_output=True,
         check=False,
     )
     assert run.returncode == -signal.SIGKILL, run.stderr
     assert (where / "dopt_compressed.part.json").exists()
+
+
+def test_killed_it_goes_on_with_the_same_bytes(folder, tmp_path):
+    where = tmp_path / "killed"
+    killed(where, "how = How(mixed())", 12)
     compress(small(), How(mixed()), where)
     assert contents(where) == contents(folder)
 
@@ -230,6 +236,15 @@ def test_a_compressed_model_is_not_compressed_again(folder, tmp_path):
         compress(load(folder), How(mixed()), tmp_path)
 
 
+CALIBRATED = """
+import numpy as np
+from compressing import CONFIG
+from compressors.weights import GPTQ
+from dopt.models.parameters import linear_paths
+
+gptq = dict.fromkeys(linear_paths(CONFIG), GPTQ(3, 32))
+how = How(gptq, np.random.default_rng(0).integers(0, 300, (6, 32)))
+"""
 GPTQ_3 = dict.fromkeys(linear_paths(CONFIG), GPTQ(3, 32))
 ROWS = np.random.default_rng(0).integers(0, 300, (6, 32))
 
@@ -263,17 +278,15 @@ def test_damping_is_told(calibrated):
     assert read_manifest(calibrated)["plan"]["calibration"]["windows"] == 6
 
 
-def test_killed_in_a_calibrated_layer_it_goes_on_with_the_same_bytes(calibrated, tmp_path):
-    def die(done, total):
-        if done == 10:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        compress(small(), How(GPTQ_3, ROWS), tmp_path, on_progress=die)
+@pytest.mark.parametrize(("done", "first"), [(3, 1), (10, 8)])
+def test_killed_in_a_calibrated_layer_it_goes_on_with_the_same_bytes(
+    calibrated, tmp_path, done, first
+):
+    killed(tmp_path, CALIBRATED, done)
     assert (tmp_path / "calibration").exists()
     seen = []
     compress(small(), How(GPTQ_3, ROWS), tmp_path, on_progress=lambda *step: seen.append(step))
-    assert seen[0] == (8, 21)
+    assert seen[0] == (first, 21)
     assert contents(tmp_path) == contents(calibrated)
 
 

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 
 import exported
@@ -18,6 +19,7 @@ from dopt.errors import ConfigurationError, DataError, UnsupportedError
 from dopt.models import Model, load, memory, save_hugging_face
 from dopt.models.package_tokenizer import PackageTokenizer
 from dopt.models.scored_tokenizer import ScoredTokenizer
+from dopt.models.sharded import write_shards
 
 
 def matrix(random, out, inputs, _):
@@ -35,7 +37,7 @@ def test_variants(tmp_path, change):
 
 @pytest.mark.parametrize("most", [1, 9000])
 def test_shards(tmp_path, monkeypatch, most):
-    monkeypatch.setattr(folder, "SHARD_BYTES", most)
+    monkeypatch.setattr(folder, "write_shards", partial(write_shards, most=most))
     model = exported.model_of(matrix)
     export_compressed_tensors(tmp_path, model)
     index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
