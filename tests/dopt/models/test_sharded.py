@@ -1,4 +1,4 @@
-"""Arrays in shards: in order, none beyond the most bytes but one alone, each where the index says."""
+"""Arrays in shards: in order, and each where the index says."""
 
 import json
 
