@@ -15,6 +15,7 @@ from compressors._float import quotient
 from compressors._gaussian_grid import MOST_BITS, grid_omega_bound, lloyd_max, sign_omega
 from compressors._levels import norm, norm_bits
 from compressors._seed import key_of, seed_of
+from compressors._thresholds import count_below
 from compressors.kernels.hadamard import padded_size, rotate, rotate_back
 from compressors.kernels.pack import pack, unpack
 
@@ -77,7 +78,7 @@ class _RotatedGrid(Compressor):
         unit = quotient(x, jnp.where(usable, size, 1))
         z = root * self._rotate(unit, key_of(seed))
         thresholds = jnp.asarray(lloyd_max(self.bits).thresholds, dtype)
-        levels = jnp.searchsorted(thresholds, z, method="compare_all").astype(jnp.uint8)
+        levels = count_below(thresholds, z).astype(jnp.uint8)
         along = jnp.sum(z * self._points(levels, dtype))
         scale = size * (root / jnp.where(usable, along, root))
         return Rotated(levels, scale, seed, d, jnp.dtype(x.dtype))

@@ -10,12 +10,11 @@ import numpy as np
 from jaxtyping import Array, Float, UInt
 
 from compressors._dtype import wide
+from compressors._thresholds import count_below
 from compressors.kernels.pack import code_dtype
 from compressors.kernels.windows import by_rows
 
 
-COMPARED = 64
-"""Thresholds up to which comparing with all of them is faster than bisection."""
 ROWS = 1 << 14
 """Vectors that are compared with all points while they stay in a processor's cache."""
 TOGETHER = 16
@@ -99,8 +98,7 @@ class Grid:
         dtype = wide(x)
         values = x.astype(dtype)
         if self.p == 1:
-            method = "compare_all" if self.n <= COMPARED else "scan"
-            codes = jnp.searchsorted(jnp.asarray(self.thresholds, dtype), values, method=method)
+            codes = count_below(jnp.asarray(self.thresholds, dtype), values)
         else:
             vectors = values.reshape(-1, self.p)
             codes = _nearest(vectors, jnp.asarray(self.points, dtype))

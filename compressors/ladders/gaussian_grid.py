@@ -13,6 +13,7 @@ from compressors._dtype import wide
 from compressors._float import quotient
 from compressors._gaussian_grid import MOST_BITS, lloyd_max
 from compressors._levels import norm, norm_bits
+from compressors._thresholds import count_below
 from compressors.kernels.pack import pack, unpack
 
 
@@ -57,11 +58,11 @@ class GaussianGrid(Contractive):
         unit = quotient(x, jnp.where(usable, size, 1))
         thresholds = jnp.asarray(lloyd_max(self.bits).thresholds, dtype)
         z = math.sqrt(x.shape[0]) * unit
-        levels = jnp.searchsorted(thresholds, z, side="right", method="compare_all")
-        q = self._points(levels.astype(jnp.uint8), dtype)
+        levels = count_below(thresholds, z, equal=True).astype(jnp.uint8)
+        q = self._points(levels, dtype)
         scale = size * (jnp.sum(unit * q) / jnp.sum(q * q))
         scale = jnp.where(jnp.isfinite(size), scale, jnp.nan)
-        return GridPoints(levels.astype(jnp.uint8), scale, jnp.dtype(x.dtype))
+        return GridPoints(levels, scale, jnp.dtype(x.dtype))
 
     def expand(self, code: GridPoints) -> Float[Array, " d"]:
         """The vector."""
