@@ -11,6 +11,8 @@ import pytest
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Ray makes its workers nice by 15: beside other tests they would hardly ever have a turn.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 MOST_MAPS = 20_000
