@@ -59,11 +59,14 @@ def test_killed_then_stopped_then_finished_elsewhere(start, undisturbed, tmp_pat
     assert 0 < len(list((tmp_path / "shards").glob("*.runs.parquet"))) < 8
     dopt = start(tmp_path, "--ray")
     wait_for(dopt, 4)
+    # So that it is not finished before the other has started.
+    dopt.send_signal(signal.SIGSTOP)
     second = start(tmp_path, "--ray")
     out, err = second.communicate(timeout=60)
     assert (second.returncode, out) == (1, "")
     assert f"process {dopt.pid} is writing to {tmp_path}" in err
     assert len(err.splitlines()) == 1
+    dopt.send_signal(signal.SIGCONT)
     stopped(dopt)
     dopt = start(tmp_path)
     out, err = dopt.communicate(timeout=300)
