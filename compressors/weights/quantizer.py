@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from compressors.weights.packed import PackedWeight
 
 
-_ROWS = 256
+_ROWS = 64
 """Rows of a matrix that are held in float64 at once."""
 
 
