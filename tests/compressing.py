@@ -4,8 +4,9 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from compressors.weights import HIGGS, RoundToNearest
+from compressors.weights import GPTQ, HIGGS, RoundToNearest
 from dopt.models import Config, Model, random_parameters
 from dopt.models.load import Loaded
 from dopt.models.parameters import linear_paths
@@ -25,6 +26,9 @@ CONFIG = Config(
 )
 HIGGS_64 = HIGGS(p=2, n=64)
 RTN = RoundToNearest(3)
+GPTQ_3 = dict.fromkeys(linear_paths(CONFIG), GPTQ(3, 32))
+ROWS = np.random.default_rng(0).integers(0, 300, (6, 32))
+"""Of tokens, to calibrate on."""
 
 
 def tokenizer():

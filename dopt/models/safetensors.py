@@ -16,9 +16,8 @@ from dopt.errors import ConfigurationError, DataError, UnsupportedError
 from dopt.models.config import Config
 from dopt.models.config_json import read_config, to_hugging_face
 from dopt.models.memory import check_dtype, check_memory
-from dopt.models.packages import require
 from dopt.models.parameters import Model, Path, build, leaf, parameter_shapes
-from dopt.models.sharded import SHARD_BYTES, check_unused, stored_in, write_shards
+from dopt.models.sharded import SHARD_BYTES, stored_in, write_shards
 from dopt.models.stored import FLOATS, Stored, some_of
 
 
@@ -105,11 +104,9 @@ def save_hugging_face(
             configuration, or a configuration that no known architecture has.
         UnsupportedError: an absent package.
     """
-    require("safetensors")
     folder = FilePath(folder)
     params, config = model
     values = to_hugging_face(config)
-    check_unused(folder)
     shapes = parameter_shapes(config)
     for path, shape in shapes.items():
         if leaf(params, path).shape != shape:
@@ -117,7 +114,6 @@ def save_hugging_face(
                 f"{tensor_name(path)} has shape {leaf(params, path).shape}; "
                 f"the configuration says {shape}"
             )
-    folder.mkdir(parents=True, exist_ok=True)
     write_shards(
         folder,
         ({tensor_name(path): np.asarray(leaf(params, path))} for path in shapes),

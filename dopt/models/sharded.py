@@ -23,32 +23,26 @@ _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 
 
-def check_unused(folder: Path) -> None:
-    """Checks that a folder holds no model.
-
-    Raises:
-        ConfigurationError: it does.
-    """
-    if folder.is_dir() and any(folder.glob("*.safetensors*")):
-        raise ConfigurationError(f"{folder} holds a model already; name another folder")
-
-
 def write_shards(
     folder: Path, parameters: Iterable[Mapping[str, np.ndarray]], most: int = SHARD_BYTES
 ) -> None:
     """Writes arrays in their order; those of a file are held at once.
 
     Args:
-        folder: that is there.
+        folder: to be made, or without a model.
         parameters: the arrays of each parameter by name, which come to one file.
         most: bytes of a file.
 
     Raises:
+        ConfigurationError: the folder holds a model already.
         UnsupportedError: an absent package.
     """
     require("safetensors")
     from safetensors.numpy import save_file
 
+    if folder.is_dir() and any(folder.glob("*.safetensors*")):
+        raise ConfigurationError(f"{folder} holds a model already; name another folder")
+    folder.mkdir(parents=True, exist_ok=True)
     parts: list[Path] = []
     shards: list[list[str]] = []
     total = 0

@@ -22,10 +22,9 @@ from dopt.errors import ConfigurationError, DataError, UnsupportedError
 from dopt.models.config import Config
 from dopt.models.config_json import to_hugging_face
 from dopt.models.memory import check_dtype, check_free
-from dopt.models.packages import require
 from dopt.models.parameters import Model, Path, build, leaf, linear_paths, parameter_shapes
 from dopt.models.safetensors import tensor_name
-from dopt.models.sharded import check_unused, stored_in, write_shards
+from dopt.models.sharded import stored_in, write_shards
 from dopt.models.stored import Stored, some_of
 from dopt.models.tokenizer import Tokenizer
 
@@ -95,13 +94,10 @@ def write_folder(
             architecture has.
         UnsupportedError: an absent package, or a tokenizer that other tools do not read.
     """
-    require("safetensors")
     files, ends = ({}, {}) if tokenizer is None else tokenizer_files(tokenizer)
     settings = to_hugging_face(model.config) | ends
     settings["torch_dtype"] = dtype
     settings["quantization_config"] = dict(quantization)
-    check_unused(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     write_shards(folder, _tensors(model, schemes))
     files["config.json"] = json.dumps(settings, indent=2) + "\n"
     for name, text in files.items():
@@ -176,7 +172,7 @@ def _expected(config: Config, schemes: Mapping[Path, Scheme]) -> dict[str, Tenso
 
 
 def _check(folder: FilePath, found: Mapping[str, Stored], expected: Mapping[str, Tensor]) -> None:
-    if absent := sorted(expected.keys() - found.keys()):
+    if absent := expected.keys() - found.keys():
         raise DataError(f"{folder} lacks {some_of(absent)}, which config.json asks for")
     extra = [name for name in found if name not in expected and not _idle(name, found)]
     if extra:

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compressing import CONFIG, HIGGS_64, RTN, mixed, small
+from compressing import CONFIG, GPTQ_3, HIGGS_64, ROWS, RTN, mixed, small
 
 from compressors.weights import GPTQ, PackedWeight, RoundToNearest, relative_error
 from dopt.compression.compress import How, compress
@@ -137,15 +137,14 @@ KILLED = """
 import os, signal, sys
 import jax
 jax.config.update("jax_enable_x64", True)
-from compressing import mixed, small
+from compressing import GPTQ_3, ROWS, mixed, small
 from dopt.compression.compress import How, compress
 
 def die(done, total):
     if done == int(sys.argv[2]):
         os.kill(os.getpid(), signal.SIGKILL)
 
-{how}
-compress(small(), how, sys.argv[1], on_progress=die)
+compress(small(), {how}, sys.argv[1], on_progress=die)
 """
 
 
@@ -164,7 +163,7 @@ def killed(where, how, done):
 
 def test_killed_it_goes_on_with_the_same_bytes(folder, tmp_path):
     where = tmp_path / "killed"
-    killed(where, "how = How(mixed())", 12)
+    killed(where, "How(mixed())", 12)
     compress(small(), How(mixed()), where)
     assert contents(where) == contents(folder)
 
@@ -236,19 +235,6 @@ def test_a_compressed_model_is_not_compressed_again(folder, tmp_path):
         compress(load(folder), How(mixed()), tmp_path)
 
 
-CALIBRATED = """
-import numpy as np
-from compressing import CONFIG
-from compressors.weights import GPTQ
-from dopt.models.parameters import linear_paths
-
-gptq = dict.fromkeys(linear_paths(CONFIG), GPTQ(3, 32))
-how = How(gptq, np.random.default_rng(0).integers(0, 300, (6, 32)))
-"""
-GPTQ_3 = dict.fromkeys(linear_paths(CONFIG), GPTQ(3, 32))
-ROWS = np.random.default_rng(0).integers(0, 300, (6, 32))
-
-
 @pytest.fixture(scope="module")
 def calibrated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("calibrated")
@@ -282,7 +268,7 @@ def test_damping_is_told(calibrated):
 def test_killed_in_a_calibrated_layer_it_goes_on_with_the_same_bytes(
     calibrated, tmp_path, done, first
 ):
-    killed(tmp_path, CALIBRATED, done)
+    killed(tmp_path, "How(GPTQ_3, ROWS)", done)
     assert (tmp_path / "calibration").exists()
     seen = []
     compress(small(), How(GPTQ_3, ROWS), tmp_path, on_progress=lambda *step: seen.append(step))
